@@ -1,0 +1,206 @@
+//! What a chart is: constant data. An [`Instance`] says which thing (a GPU, a server) it is about.
+
+use std::borrow::Cow;
+
+/// How Netdata draws a chart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Independent lines.
+    Line,
+    /// Filled areas, for values with a direction (received above, sent below zero).
+    Area,
+    /// Parts of one whole.
+    Stacked,
+    /// Buckets over time; agents before 2.x draw it stacked.
+    Heatmap,
+}
+
+/// How Netdata turns a collected number into a stored one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// Stored as it is.
+    Absolute,
+    /// A counter, stored as its rate per second. Only for a source that never misses a tick and
+    /// never restarts: everything else becomes a rate before it is recorded.
+    Incremental,
+}
+
+/// One line of a chart. `id` is also the name shown.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dim {
+    /// Identifier and name.
+    pub id: &'static str,
+    /// Rate or value.
+    pub algorithm: Algorithm,
+    /// Applied by Netdata when it shows the value: -1 draws below zero.
+    pub multiplier: i32,
+    /// Steps in one unit: the value is sent as an integer number of `1 / precision`.
+    pub precision: u32,
+    /// Defined only once it had a value, so that a device without it shows no empty line.
+    pub optional: bool,
+}
+
+impl Dim {
+    /// A value in whole units.
+    #[must_use]
+    pub const fn new(id: &'static str) -> Self {
+        Self {
+            id,
+            algorithm: Algorithm::Absolute,
+            multiplier: 1,
+            precision: 1,
+            optional: false,
+        }
+    }
+
+    /// A value with three decimals.
+    #[must_use]
+    pub const fn milli(id: &'static str) -> Self {
+        Self {
+            precision: 1000,
+            ..Self::new(id)
+        }
+    }
+
+    /// The same, drawn below zero.
+    #[must_use]
+    pub const fn below_zero(self) -> Self {
+        Self {
+            multiplier: -1,
+            ..self
+        }
+    }
+
+    /// The same, shown only once it had a value.
+    #[must_use]
+    pub const fn optional(self) -> Self {
+        Self {
+            optional: true,
+            ..self
+        }
+    }
+
+    /// The same, as a counter that Netdata turns into a rate.
+    #[must_use]
+    pub const fn incremental(self) -> Self {
+        Self {
+            algorithm: Algorithm::Incremental,
+            ..self
+        }
+    }
+}
+
+/// A kind of chart. The doc comment of each constant cites the source of its numbers and their unit.
+#[derive(Debug, PartialEq)]
+pub struct Chart {
+    /// Last part of the chart's id, after the instance's type and prefix.
+    pub id: &'static str,
+    /// Groups the same chart over all instances: `nvidia_smi.gpu_utilization`.
+    pub context: &'static str,
+    /// Section of the dashboard's menu.
+    pub family: &'static str,
+    /// Shown above the chart.
+    pub title: &'static str,
+    /// Unit of every value recorded: `MHz`, `percentage`, `B`.
+    pub units: &'static str,
+    /// How it is drawn.
+    pub kind: Kind,
+    /// Position on the dashboard, lower first.
+    pub priority: u32,
+    /// Lines known beforehand, in order.
+    pub dims: &'static [Dim],
+    /// Template of lines that are named while running (a process, a bucket); its `id` is unused.
+    pub dynamic: Option<Dim>,
+}
+
+impl Chart {
+    /// The dimension `id`, if this chart may have it.
+    #[must_use]
+    pub fn dim(&self, id: &str) -> Option<Dim> {
+        self.dims
+            .iter()
+            .find(|dim| dim.id == id)
+            .copied()
+            .or(self.dynamic)
+    }
+}
+
+/// Where a label's value comes from, in Netdata's numbering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LabelSource {
+    /// Detected.
+    Auto = 1,
+    /// Written by the user into the configuration.
+    Config = 2,
+}
+
+/// A name and a value attached to a chart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// Name, in lower case.
+    pub key: Cow<'static, str>,
+    /// Value, unquoted: the writer makes it safe.
+    pub value: String,
+    /// Detected or configured.
+    pub source: LabelSource,
+}
+
+/// The thing that a chart is about: it gives the chart its id and its labels. Build it once, keep it
+/// in an `Arc`, and build another when a label changes: the writer sends the labels again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Instance {
+    /// Part of the chart's id before the dot: `nvidia_smi`, `sglang_30000`. Dots and the like become
+    /// underscores, because Netdata cuts the type at the first dot.
+    pub chart_type: String,
+    /// Put before the chart's own id: `gpu_<uuid>_`, or nothing.
+    pub prefix: String,
+    /// Labels, in order.
+    pub labels: Vec<Label>,
+}
+
+impl Instance {
+    /// An instance without labels. `chart_type` and `prefix` may hold anything: every character other
+    /// than ASCII letters, digits, `_` and (in the prefix) `-` becomes an underscore.
+    #[must_use]
+    pub fn new(chart_type: &str, prefix: &str) -> Self {
+        let clean = |text: &str, dash: bool| {
+            text.chars()
+                .map(|c| {
+                    if c.is_ascii_alphanumeric() || c == '_' || (dash && c == '-') {
+                        c
+                    } else {
+                        '_'
+                    }
+                })
+                .collect()
+        };
+        Self {
+            chart_type: clean(chart_type, false),
+            prefix: clean(prefix, true),
+            labels: vec![],
+        }
+    }
+
+    /// Adds a detected label.
+    #[must_use]
+    pub fn label(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        self.labels.push(Label {
+            key: Cow::Borrowed(key),
+            value: value.into(),
+            source: LabelSource::Auto,
+        });
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_never_holds_a_dot_or_a_blank() {
+        let instance = Instance::new("sglang_127.0.0.1 30000", "gpu_GPU-1.2'_");
+        assert_eq!(instance.chart_type, "sglang_127_0_0_1_30000");
+        assert_eq!(instance.prefix, "gpu_GPU-1_2__");
+    }
+}

@@ -1,0 +1,133 @@
+//! What one tick of a job has to say: charts, and a value or a gap for each of their dimensions.
+//! Buffers are kept between ticks, so recording allocates nothing once it has run for a while.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::chart::{Chart, Instance};
+
+/// One tick's values. Cleared and filled again on every tick.
+#[derive(Debug, Default)]
+pub struct Frame {
+    entries: Vec<Entry>,
+    values: Vec<Value>,
+    names: String,
+}
+
+#[derive(Debug)]
+struct Entry {
+    chart: &'static Chart,
+    instance: Arc<Instance>,
+    values: Range<usize>,
+}
+
+#[derive(Debug)]
+struct Value {
+    name: Range<usize>,
+    value: Option<f64>,
+}
+
+impl Frame {
+    /// Forgets everything recorded, keeps the memory.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.values.clear();
+        self.names.clear();
+    }
+
+    /// Begins `chart` for `instance`; set its values on what is returned. The same chart and instance
+    /// may be begun once a tick. A chart of which every value is unknown is not sent.
+    pub fn chart(&mut self, chart: &'static Chart, instance: &Arc<Instance>) -> Recorder<'_> {
+        let start = self.values.len();
+        self.entries.push(Entry {
+            chart,
+            instance: Arc::clone(instance),
+            values: start..start,
+        });
+        Recorder { frame: self }
+    }
+
+    /// What was recorded, in order.
+    pub fn charts(&self) -> impl Iterator<Item = Recorded<'_>> {
+        self.entries
+            .iter()
+            .map(|entry| Recorded { frame: self, entry })
+    }
+
+    /// The value of one dimension: `None` if it was not recorded or is unknown. For tests.
+    #[must_use]
+    pub fn value(&self, instance: &Instance, chart: &Chart, dim: &str) -> Option<f64> {
+        self.charts()
+            .filter(|c| c.chart() == chart && **c.instance() == *instance)
+            .flat_map(|c| c.values().collect::<Vec<_>>())
+            .find(|(name, _)| *name == dim)
+            .and_then(|(_, value)| value)
+    }
+}
+
+/// Takes the values of the chart just begun.
+pub struct Recorder<'a> {
+    frame: &'a mut Frame,
+}
+
+impl Recorder<'_> {
+    /// Sets dimension `name`, in the chart's unit. `None`, NaN and infinities are a gap. A name that
+    /// the chart neither lists nor allows as dynamic is refused by the writer.
+    pub fn set(&mut self, name: &str, value: impl Into<Option<f64>>) -> &mut Self {
+        let start = self.frame.names.len();
+        self.frame.names.push_str(name);
+        let name = start..self.frame.names.len();
+        let value = value.into().filter(|value| value.is_finite());
+        self.frame.values.push(Value { name, value });
+        let end = self.frame.values.len();
+        if let Some(entry) = self.frame.entries.last_mut() {
+            entry.values.end = end;
+        }
+        self
+    }
+}
+
+/// A chart of a frame, read back.
+pub struct Recorded<'a> {
+    frame: &'a Frame,
+    entry: &'a Entry,
+}
+
+impl<'a> Recorded<'a> {
+    /// Its definition.
+    #[must_use]
+    pub fn chart(&self) -> &'static Chart {
+        self.entry.chart
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub fn instance(&self) -> &'a Arc<Instance> {
+        &self.entry.instance
+    }
+
+    /// Dimension names and values.
+    pub fn values(&self) -> impl Iterator<Item = (&'a str, Option<f64>)> + use<'a> {
+        let frame = self.frame;
+        frame.values[self.entry.values.clone()]
+            .iter()
+            .map(|value| (&frame.names[value.name.clone()], value.value))
+    }
+}
+
+/// A frame as text, one dimension a line: for snapshot tests.
+impl std::fmt::Display for Frame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for chart in self.charts() {
+            let (instance, chart_id) = (chart.instance(), chart.chart().id);
+            writeln!(f, "{}.{}{chart_id}", instance.chart_type, instance.prefix)?;
+            for (name, value) in chart.values() {
+                match value {
+                    Some(value) => writeln!(f, "  {name} = {value}")?,
+                    None => writeln!(f, "  {name} =")?,
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,26 @@
+//! The modules of this plugin, as a plain slice, and what each gets to know when it is opened.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use netdata_plugin::module::Discover;
+
+use crate::gpu_usage;
+
+/// What a module may use.
+pub struct Context {
+    /// The host's /proc: `/proc`, or `<prefix>/proc` where the agent runs in a container.
+    pub proc_root: PathBuf,
+    /// Which process uses how much of which GPU: nvidia writes, servers read.
+    pub gpu_usage: Arc<gpu_usage::Slot>,
+    /// Interval in seconds from the command line; a module's own is never shorter.
+    pub update_every: u32,
+}
+
+/// A module: a name and how to open it.
+pub struct Module {
+    /// As in `rs.d.conf` and `-m`.
+    pub name: &'static str,
+    /// Opens it with the text of its configuration file, if there is one.
+    pub open: fn(&Context) -> anyhow::Result<Box<dyn Discover>>,
+}

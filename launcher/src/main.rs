@@ -1,0 +1,2 @@
+//! The launcher: Netdata, rootless, in Apptainer.
+fn main() {}

@@ -1,0 +1,2 @@
+//! A replayed SGLang server.
+fn main() {}
