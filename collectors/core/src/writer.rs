@@ -1,0 +1,331 @@
+//! Frames to protocol text: definitions when something new appears, values on every tick, obsoletion when
+//! something is gone. Owns all quoting, so nothing a process says about itself becomes a command.
+
+mod words;
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::chart::{Algorithm, Chart, Dim, Instance, Kind};
+use crate::frame::{Frame, Recorded};
+use words::{MAX_ID_BYTES, quoted, quoted_label};
+
+/// Ticks without being begun after which a chart is obsoleted.
+const OBSOLETE_AFTER_TICKS: u64 = 10;
+/// Ticks without a value after which a dimension named while running is obsoleted. Longer than a
+/// chart's: processes come and go, and each return costs a definition.
+const OBSOLETE_DIM_AFTER_TICKS: u64 = 300;
+
+/// Turns the frames of one job into protocol text.
+pub struct Writer {
+    plugin: &'static str,
+    module: String,
+    job: String,
+    heatmaps: bool,
+    charts: HashMap<String, Defined>,
+    tick: u64,
+    out: Vec<u8>,
+    id: String,
+}
+
+/// A chart as the agent knows it.
+struct Defined {
+    chart: &'static Chart,
+    instance: Arc<Instance>,
+    update_every: u32,
+    dims: Vec<DefinedDim>,
+    last_begin: Option<Instant>,
+    last_seen: u64,
+}
+
+struct DefinedDim {
+    name: String,
+    dim: Dim,
+    last_value: u64,
+    sent: bool,
+}
+
+impl Writer {
+    /// For the job `job` of `module`. Without `heatmaps` (agents before 2.x) those are drawn stacked.
+    #[must_use]
+    pub fn new(plugin: &'static str, module: &str, job: &str, heatmaps: bool) -> Self {
+        Self {
+            plugin,
+            module: module.to_owned(),
+            job: job.to_owned(),
+            heatmaps,
+            charts: HashMap::new(),
+            tick: 0,
+            out: Vec::new(),
+            id: String::new(),
+        }
+    }
+
+    /// Charts and dimensions defined now.
+    #[must_use]
+    pub fn defined(&self) -> (usize, usize) {
+        (
+            self.charts.len(),
+            self.charts.values().map(|chart| chart.dims.len()).sum(),
+        )
+    }
+
+    /// The text of one tick, taken at `now` by a job that ticks every `update_every` seconds.
+    pub fn write(&mut self, frame: &Frame, update_every: u32, now: Instant) -> &[u8] {
+        self.out.clear();
+        self.tick += 1;
+        for recorded in frame.charts() {
+            self.write_chart(&recorded, update_every, now);
+        }
+        self.obsolete_vanished();
+        &self.out
+    }
+
+    /// The text that obsoletes every chart: the job ends.
+    pub fn obsolete_all(&mut self) -> &[u8] {
+        self.out.clear();
+        for (id, defined) in self.charts.drain() {
+            let line = Definition {
+                plugin: self.plugin,
+                module: &self.module,
+                heatmaps: self.heatmaps,
+            };
+            line.chart(&mut self.out, &id, &defined, "obsolete");
+        }
+        &self.out
+    }
+
+    /// The same, or nothing if `keep`.
+    pub(crate) fn obsolete_all_unless(&mut self, keep: bool) -> &[u8] {
+        if keep { &[] } else { self.obsolete_all() }
+    }
+
+    fn write_chart(&mut self, recorded: &Recorded<'_>, update_every: u32, now: Instant) {
+        let (chart, instance) = (recorded.chart(), recorded.instance());
+        self.id.clear();
+        self.id.extend([
+            instance.chart_type.as_str(),
+            ".",
+            &instance.prefix,
+            chart.id,
+        ]);
+        if self.id.len() > MAX_ID_BYTES {
+            log::debug!(
+                "chart {} is not sent: its id is too long for Netdata",
+                self.id
+            );
+            return;
+        }
+        let known = recorded.values().any(|(_, value)| value.is_some());
+        if !self.charts.contains_key(&self.id) {
+            if !known {
+                return;
+            }
+            let dims = chart.dims.iter().filter(|dim| !dim.optional);
+            let defined = Defined {
+                chart,
+                instance: Arc::clone(instance),
+                update_every: 0,
+                dims: dims
+                    .map(|dim| DefinedDim::new(dim.id, *dim, self.tick))
+                    .collect(),
+                last_begin: None,
+                last_seen: self.tick,
+            };
+            self.charts.insert(self.id.clone(), defined);
+        }
+        let Some(defined) = self.charts.get_mut(&self.id) else {
+            return;
+        };
+        defined.last_seen = self.tick;
+        if !known {
+            return;
+        }
+        let relabelled =
+            !Arc::ptr_eq(&defined.instance, instance) && *defined.instance != **instance;
+        let redefine = defined.update_every != update_every || relabelled;
+        if redefine {
+            defined.instance = Arc::clone(instance);
+            defined.update_every = update_every;
+        }
+        let named_anew = defined.learn_names(recorded, self.tick);
+        if redefine || named_anew {
+            let definition = Definition {
+                plugin: self.plugin,
+                module: &self.module,
+                heatmaps: self.heatmaps,
+            };
+            definition.whole(&mut self.out, &self.id, defined, &self.job);
+        }
+        defined.values(&mut self.out, &self.id, recorded, self.tick, now);
+    }
+
+    fn obsolete_vanished(&mut self) {
+        let (tick, out) = (self.tick, &mut self.out);
+        let definition = Definition {
+            plugin: self.plugin,
+            module: &self.module,
+            heatmaps: self.heatmaps,
+        };
+        self.charts.retain(|id, defined| {
+            if tick - defined.last_seen >= OBSOLETE_AFTER_TICKS {
+                definition.chart(out, id, defined, "obsolete");
+                return false;
+            }
+            let chart = defined.chart;
+            let gone = |dim: &DefinedDim| {
+                tick - dim.last_value >= OBSOLETE_DIM_AFTER_TICKS
+                    && !chart.dims.iter().any(|known| known.id == dim.name)
+            };
+            if defined.dims.iter().any(gone) {
+                definition.chart(out, id, defined, "");
+                defined
+                    .dims
+                    .iter()
+                    .filter(|dim| gone(dim))
+                    .for_each(|dim| dim.define(out, "obsolete"));
+                defined.dims.retain(|dim| !gone(dim));
+            }
+            true
+        });
+    }
+}
+
+impl Defined {
+    /// Adds the dimensions that this tick names for the first time; says whether there were any.
+    fn learn_names(&mut self, recorded: &Recorded<'_>, tick: u64) -> bool {
+        let before = self.dims.len();
+        for (name, value) in recorded.values() {
+            if value.is_none() || self.dims.iter().any(|dim| dim.name == name) {
+                continue;
+            }
+            match self.chart.dim(name) {
+                Some(dim) => self.dims.push(DefinedDim::new(name, dim, tick)),
+                None => log::debug!("chart {} has no dimension {name}", self.chart.context),
+            }
+        }
+        self.dims.len() > before
+    }
+
+    fn values(
+        &mut self,
+        out: &mut Vec<u8>,
+        id: &str,
+        recorded: &Recorded<'_>,
+        tick: u64,
+        now: Instant,
+    ) {
+        put(out, format_args!("BEGIN {id}"));
+        if let Some(last) = self.last_begin.replace(now) {
+            let elapsed_us = now.saturating_duration_since(last).as_micros().max(1);
+            put(out, format_args!(" {elapsed_us}"));
+        }
+        out.push(b'\n');
+        self.dims.iter_mut().for_each(|dim| dim.sent = false);
+        for (position, (name, value)) in recorded.values().enumerate() {
+            let Some(value) = value else { continue };
+            // Names mostly come in the order in which they were learnt.
+            let at = match self.dims.get(position) {
+                Some(dim) if dim.name == name => Some(position),
+                _ => self.dims.iter().position(|dim| dim.name == name),
+            };
+            let Some(dim) = at.map(|at| &mut self.dims[at]) else {
+                continue;
+            };
+            let steps = (value * f64::from(dim.dim.precision)).round();
+            // Beyond this a double no longer holds every integer, and Netdata would store nonsense.
+            if dim.sent || steps.abs() >= 9e18 {
+                continue;
+            }
+            dim.sent = true;
+            dim.last_value = tick;
+            put(out, format_args!("SET "));
+            quoted(out, name);
+            put(out, format_args!(" = {}\n", steps as i64));
+        }
+        put(out, format_args!("END\n"));
+    }
+}
+
+impl DefinedDim {
+    fn new(name: &str, dim: Dim, tick: u64) -> Self {
+        Self {
+            name: name.to_owned(),
+            dim,
+            last_value: tick,
+            sent: false,
+        }
+    }
+
+    fn define(&self, out: &mut Vec<u8>, options: &str) {
+        put(out, format_args!("DIMENSION "));
+        quoted(out, &self.name);
+        out.push(b' ');
+        quoted(out, &self.name);
+        let algorithm = match self.dim.algorithm {
+            Algorithm::Absolute => "absolute",
+            Algorithm::Incremental => "incremental",
+        };
+        let (multiplier, divisor) = (self.dim.multiplier, self.dim.precision);
+        put(
+            out,
+            format_args!(" {algorithm} {multiplier} {divisor} '{options}'\n"),
+        );
+    }
+}
+
+/// Writes definitions.
+struct Definition<'a> {
+    plugin: &'static str,
+    module: &'a str,
+    heatmaps: bool,
+}
+
+impl Definition<'_> {
+    fn whole(&self, out: &mut Vec<u8>, id: &str, defined: &Defined, job: &str) {
+        self.chart(out, id, defined, "");
+        for label in &defined.instance.labels {
+            put(out, format_args!("CLABEL "));
+            quoted_label(out, &label.key);
+            out.push(b' ');
+            quoted_label(out, &label.value);
+            put(out, format_args!(" {}\n", label.source as u8));
+        }
+        put(out, format_args!("CLABEL _collect_job "));
+        quoted_label(out, job);
+        put(out, format_args!(" 1\nCLABEL_COMMIT\n"));
+        defined.dims.iter().for_each(|dim| dim.define(out, ""));
+    }
+
+    fn chart(&self, out: &mut Vec<u8>, id: &str, defined: &Defined, options: &str) {
+        let chart = defined.chart;
+        put(out, format_args!("CHART {id} ''"));
+        for field in [chart.title, chart.units, chart.family, chart.context] {
+            out.push(b' ');
+            quoted(out, field);
+        }
+        let kind = match chart.kind {
+            Kind::Line => "line",
+            Kind::Area => "area",
+            Kind::Heatmap if self.heatmaps => "heatmap",
+            Kind::Stacked | Kind::Heatmap => "stacked",
+        };
+        let (priority, every) = (chart.priority, defined.update_every);
+        put(
+            out,
+            format_args!(" {kind} {priority} {every} '{options}' '{}' ", self.plugin),
+        );
+        quoted(out, self.module);
+        out.push(b'\n');
+    }
+}
+
+/// Appends formatted text; writing to a vector cannot fail.
+fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    let _ = out.write_fmt(text);
+}
+
+#[cfg(test)]
+mod tests;

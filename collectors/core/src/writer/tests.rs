@@ -1,0 +1,212 @@
+use std::time::Duration;
+
+use super::*;
+use crate::chart::Instance;
+
+static POWER: Chart = Chart {
+    id: "power_draw",
+    context: "nvidia_smi.gpu_power_draw",
+    family: "power draw",
+    title: "Power draw",
+    units: "Watts",
+    kind: Kind::Line,
+    priority: 100,
+    dims: &[Dim::milli("power_draw"), Dim::milli("limit").optional()],
+    dynamic: None,
+};
+
+static MEMORY: Chart = Chart {
+    id: "process_memory",
+    context: "nvidia.process_memory",
+    family: "processes",
+    title: "Memory",
+    units: "B",
+    kind: Kind::Stacked,
+    priority: 101,
+    dims: &[Dim::new("other")],
+    dynamic: Some(Dim::new("")),
+};
+
+struct Bench {
+    writer: Writer,
+    frame: Frame,
+    instance: Arc<Instance>,
+    now: Instant,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let instance = Arc::new(Instance::new("nvidia_smi", "gpu_gpu-1_").label("index", "0"));
+        let writer = Writer::new("rs.d", "nvidia", "local", false);
+        Self {
+            writer,
+            frame: Frame::default(),
+            instance,
+            now: Instant::now(),
+        }
+    }
+
+    fn tick(&mut self, chart: &'static Chart, values: &[(&str, Option<f64>)]) -> String {
+        self.frame.clear();
+        let mut recorder = self.frame.chart(chart, &self.instance);
+        for (name, value) in values {
+            recorder.set(name, *value);
+        }
+        self.now += Duration::from_secs(1);
+        String::from_utf8(self.writer.write(&self.frame, 1, self.now).to_vec()).unwrap()
+    }
+
+    fn idle_tick(&mut self) -> String {
+        self.frame.clear();
+        self.now += Duration::from_secs(1);
+        String::from_utf8(self.writer.write(&self.frame, 1, self.now).to_vec()).unwrap()
+    }
+}
+
+#[test]
+fn the_first_tick_defines_and_the_next_only_updates() {
+    let mut bench = Bench::new();
+    assert_eq!(
+        bench.tick(&POWER, &[("power_draw", Some(98.7654))]),
+        "CHART nvidia_smi.gpu_gpu-1_power_draw '' 'Power draw' 'Watts' 'power draw' \
+         'nvidia_smi.gpu_power_draw' line 100 1 '' 'rs.d' 'nvidia'\n\
+         CLABEL 'index' '0' 1\n\
+         CLABEL _collect_job 'local' 1\n\
+         CLABEL_COMMIT\n\
+         DIMENSION 'power_draw' 'power_draw' absolute 1 1000 ''\n\
+         BEGIN nvidia_smi.gpu_gpu-1_power_draw\n\
+         SET 'power_draw' = 98765\n\
+         END\n"
+    );
+    assert_eq!(
+        bench.tick(&POWER, &[("power_draw", Some(1.0))]),
+        "BEGIN nvidia_smi.gpu_gpu-1_power_draw 1000000\nSET 'power_draw' = 1000\nEND\n"
+    );
+}
+
+#[test]
+fn an_unknown_value_is_a_gap_and_never_zero() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.tick(&POWER, &[("power_draw", None)]), "");
+    bench.tick(&POWER, &[("power_draw", Some(1.0))]);
+    assert_eq!(bench.tick(&POWER, &[("power_draw", None)]), "");
+    let after = bench.tick(
+        &POWER,
+        &[("power_draw", Some(f64::NAN)), ("limit", Some(600.0))],
+    );
+    assert!(
+        after.contains("BEGIN nvidia_smi.gpu_gpu-1_power_draw 2000000\n"),
+        "{after}"
+    );
+    assert!(!after.contains("SET 'power_draw'"), "{after}");
+}
+
+#[test]
+fn an_optional_dimension_appears_with_its_first_value() {
+    let mut bench = Bench::new();
+    let first = bench.tick(&POWER, &[("power_draw", Some(1.0)), ("limit", None)]);
+    assert!(!first.contains("limit"), "{first}");
+    let second = bench.tick(&POWER, &[("power_draw", Some(1.0)), ("limit", Some(600.0))]);
+    assert!(
+        second.contains("DIMENSION 'limit' 'limit' absolute 1 1000 ''\n"),
+        "{second}"
+    );
+}
+
+#[test]
+fn changed_labels_are_sent_again() {
+    let mut bench = Bench::new();
+    bench.tick(&POWER, &[("power_draw", Some(1.0))]);
+    bench.instance = Arc::new((*bench.instance).clone());
+    assert!(
+        !bench
+            .tick(&POWER, &[("power_draw", Some(1.0))])
+            .contains("CLABEL")
+    );
+    bench.instance = Arc::new((*bench.instance).clone().label("model", "a=b;c,'d'"));
+    let text = bench.tick(&POWER, &[("power_draw", Some(1.0))]);
+    assert!(text.contains("CLABEL 'model' 'a:b:c._d_' 1\n"), "{text}");
+}
+
+#[test]
+fn a_hostile_name_stays_a_word() {
+    let mut bench = Bench::new();
+    let text = bench.tick(&MEMORY, &[("evil'\nDISABLE\n", Some(5.0))]);
+    assert!(text.lines().all(|line| {
+        let first = line.split(' ').next().unwrap();
+        [
+            "CHART",
+            "CLABEL",
+            "CLABEL_COMMIT",
+            "DIMENSION",
+            "BEGIN",
+            "SET",
+            "END",
+        ]
+        .contains(&first)
+    }));
+    assert!(text.contains("SET 'evil DISABLE ' = 5\n"), "{text}");
+}
+
+#[test]
+fn a_name_the_chart_does_not_allow_is_refused() {
+    let mut bench = Bench::new();
+    let text = bench.tick(
+        &POWER,
+        &[("power_draw", Some(1.0)), ("surprise", Some(1.0))],
+    );
+    assert!(!text.contains("surprise"), "{text}");
+}
+
+#[test]
+fn a_chart_not_begun_for_ten_ticks_is_obsoleted_once() {
+    let mut bench = Bench::new();
+    bench.tick(&POWER, &[("power_draw", Some(1.0))]);
+    for _ in 0..9 {
+        assert_eq!(bench.idle_tick(), "");
+    }
+    let text = bench.idle_tick();
+    assert!(
+        text.contains(" line 100 1 'obsolete' 'rs.d' 'nvidia'\n"),
+        "{text}"
+    );
+    assert_eq!(bench.idle_tick(), "");
+    assert!(
+        bench
+            .tick(&POWER, &[("power_draw", Some(1.0))])
+            .starts_with("CHART")
+    );
+}
+
+#[test]
+fn a_chart_of_gaps_is_kept() {
+    let mut bench = Bench::new();
+    bench.tick(&POWER, &[("power_draw", Some(1.0))]);
+    for _ in 0..50 {
+        assert_eq!(bench.tick(&POWER, &[("power_draw", None)]), "");
+    }
+}
+
+#[test]
+fn a_dimension_named_while_running_is_obsoleted_when_it_stays_away() {
+    let mut bench = Bench::new();
+    bench.tick(&MEMORY, &[("python3", Some(5.0)), ("other", Some(0.0))]);
+    let mut obsoleted = 0;
+    for _ in 0..=OBSOLETE_DIM_AFTER_TICKS {
+        let text = bench.tick(&MEMORY, &[("other", Some(0.0))]);
+        obsoleted += text
+            .matches("DIMENSION 'python3' 'python3' absolute 1 1 'obsolete'")
+            .count();
+        assert!(!text.contains("DIMENSION 'other' 'other' absolute 1 1 'obsolete'"));
+    }
+    assert_eq!(obsoleted, 1);
+}
+
+#[test]
+fn a_job_that_ends_obsoletes_every_chart() {
+    let mut bench = Bench::new();
+    bench.tick(&POWER, &[("power_draw", Some(1.0))]);
+    let text = String::from_utf8(bench.writer.obsolete_all().to_vec()).unwrap();
+    assert_eq!(text.matches("'obsolete'").count(), 1);
+    assert_eq!(bench.writer.obsolete_all(), b"");
+}
