@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use netdata_plugin::module::Discover;
 
-use crate::gpu_usage;
+use crate::{config, gpu_usage};
 
 /// What a module may use.
+#[derive(Clone)]
 pub struct Context {
     /// The host's /proc: `/proc`, or `<prefix>/proc` where the agent runs in a container.
     pub proc_root: PathBuf,
@@ -15,12 +16,18 @@ pub struct Context {
     pub gpu_usage: Arc<gpu_usage::Slot>,
     /// Interval in seconds from the command line; a module's own is never shorter.
     pub update_every: u32,
+    /// Where a module reads its file: `config.read("rs.d/nvidia.conf")`.
+    pub config: config::Dirs,
 }
 
 /// A module: a name and how to open it.
 pub struct Module {
     /// As in `rs.d.conf` and `-m`.
     pub name: &'static str,
-    /// Opens it with the text of its configuration file, if there is one.
+    /// Opens it. Fails on a mistake in its configuration, and on that alone: a thing that is not there
+    /// (a driver, a server) may appear later and is discovery's business.
     pub open: fn(&Context) -> anyhow::Result<Box<dyn Discover>>,
 }
+
+/// Every module, in the order in which discovery asks them.
+pub const MODULES: &[Module] = &[];

@@ -1,0 +1,30 @@
+//! The command line, go.d's where go.d has it.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// Charts NVIDIA GPUs and inference servers in Netdata. Netdata runs it by itself; by hand it prints what
+/// it would tell Netdata.
+#[derive(Debug, Parser)]
+#[command(name = "rs.d.plugin", disable_version_flag = true)]
+pub struct Args {
+    /// Shortest interval in seconds, as Netdata hands it over.
+    #[arg(default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub update_every: u32,
+    /// Log what is tried and why something is left out.
+    #[arg(short, long)]
+    pub debug: bool,
+    /// Run only these modules, whatever rs.d.conf says.
+    #[arg(short, long, value_name = "MODULE", value_delimiter = ',')]
+    pub modules: Vec<String>,
+    /// Read the configuration from this directory before the stock one.
+    #[arg(short, long, value_name = "DIR")]
+    pub config_dir: Option<PathBuf>,
+    /// Print one complete reading of everything found (two ticks: rates need two), then end.
+    #[arg(long)]
+    pub once: bool,
+    /// Print the version.
+    #[arg(short, long)]
+    pub version: bool,
+}
