@@ -1,0 +1,25 @@
+# Entry points; each is a script of the same name. Run `make` for the list.
+.DEFAULT_GOAL := help
+.PHONY: help setup start demo stop test unsetup
+MAKEFLAGS += --no-print-directory
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\): ## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+setup: ## Do once what needs root: Apptainer and its tools, an ordinary user for root's use
+	@scripts/setup
+
+start: ## Build, get an image, start Netdata and show its address
+	@scripts/start
+
+demo: ## The same with four simulated GPUs and a replayed SGLang server
+	@scripts/demo
+
+stop: ## End what start and demo started
+	@scripts/stop
+
+test: ## Run all tests, the end-to-end ones in a real container
+	@scripts/test
+
+unsetup: ## Take back what setup installed
+	@scripts/unsetup
