@@ -1,0 +1,16 @@
+//! What a server can be told to do wrong: one file per misbehaviour, each with its own small state.
+
+mod hang;
+mod status;
+mod withhold;
+
+/// Every misbehaviour; by default none is active.
+#[derive(Default)]
+pub struct Faults {
+    /// Requests are read and not answered.
+    pub hang: hang::Hang,
+    /// Every answer has this status.
+    pub status: status::Status,
+    /// Series left out of `/metrics`.
+    pub withhold: withhold::Withhold,
+}
