@@ -1,0 +1,104 @@
+//! The one way into every call: it counts it, applies the scenario's faults, checks that the
+//! library is initialised and the device exists, and lets no panic out.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use crate::call_log;
+use crate::ffi::{Answer, Code, NOT_SUPPORTED, UNINITIALIZED, UNKNOWN};
+use crate::gpu::GpuNow;
+use crate::machine::Machine;
+use crate::scenario::Fault;
+use crate::session::{self, Device};
+
+/// How often a call that hangs looks whether it still should.
+const HANG_LOOK: Duration = Duration::from_millis(100);
+
+/// The call that initialises the library, under any of its names.
+pub fn initialise(name: &'static str) -> u32 {
+    guarded(|| {
+        session::look_again();
+        begin(name, &session::machine()?, None)?;
+        session::initialise()
+    })
+}
+
+/// A call about no GPU in particular.
+pub fn system(name: &'static str, body: impl FnOnce(&Machine) -> Answer) -> u32 {
+    guarded(|| {
+        let machine = session::machine()?;
+        begin(name, &machine, None)?;
+        initialised()?;
+        body(&machine)
+    })
+}
+
+/// A call about one GPU.
+pub fn device(name: &'static str, device: Device, body: impl FnOnce(&GpuNow<'_>) -> Answer) -> u32 {
+    guarded(|| {
+        let machine = session::machine()?;
+        let index = session::index(&machine, device);
+        begin(name, &machine, index.ok())?;
+        initialised()?;
+        let gpu = &machine.gpus[index?];
+        if gpu.model.absent.contains(name) {
+            return Err(NOT_SUPPORTED);
+        }
+        body(&GpuNow {
+            machine: &machine,
+            gpu,
+            now_s: now_s(),
+        })
+    })
+}
+
+/// A call this library has no answer for.
+pub fn not_supported(name: &'static str) -> u32 {
+    system(name, |_| Err(NOT_SUPPORTED))
+}
+
+/// The clock behind every reading: Unix seconds.
+pub fn now_s() -> f64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0.0, |t| t.as_secs_f64())
+}
+
+fn initialised() -> Answer {
+    if session::is_initialised() {
+        Ok(())
+    } else {
+        Err(UNINITIALIZED)
+    }
+}
+
+fn guarded(body: impl FnOnce() -> Answer) -> u32 {
+    // What a panic could leave half-written belongs to the caller, who learns of the error.
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(())) => 0,
+        Ok(Err(Code(code))) => code,
+        Err(_) => UNKNOWN.0,
+    }
+}
+
+/// Counts the call and applies the first fault that concerns it.
+fn begin(name: &'static str, machine: &Arc<Machine>, gpu: Option<usize>) -> Answer {
+    call_log::count(name, machine.call_log.as_deref());
+    let fault = |machine: &Machine| -> Option<Fault> {
+        machine
+            .faults
+            .iter()
+            .find(|fault| fault.concerns(name, gpu))
+            .cloned()
+    };
+    let Some(first) = fault(machine) else {
+        return Ok(());
+    };
+    thread::sleep(Duration::from_millis(first.delay_ms));
+    while first.hang && fault(&*session::machine()?).is_some_and(|fault| fault.hang) {
+        thread::sleep(HANG_LOOK);
+    }
+    first.code.map_or(Ok(()), |code| Err(Code(code)))
+}

@@ -1,0 +1,143 @@
+//! Field values. Ids 251 to 273 have two numberings, before driver 580.82 and since; inside this
+//! library the newer one is used.
+
+use std::ffi::{c_int, c_uint};
+
+use nvml_wrapper_sys::bindings as sys;
+
+use super::{clocks, ecc, power};
+use crate::ffi::{Code, INVALID_ARGUMENT, NOT_SUPPORTED, Out};
+use crate::gpu::{GpuNow, supported};
+
+/// The first id that no header names.
+const END: c_uint = 300;
+
+enum Value {
+    Unsigned(c_uint),
+    Signed(c_int),
+    Long(u64),
+}
+
+/// The number an id has since driver 580.82.
+fn since_580_82(id: c_uint) -> c_uint {
+    match id {
+        251..=255 => id + 18,
+        256..=273 => id - 5,
+        _ => id,
+    }
+}
+
+fn value(gpu: &GpuNow<'_>, id: c_uint, scope: c_uint) -> Result<Value, Code> {
+    use Value::{Long, Signed, Unsigned};
+    let model = &gpu.gpu.model;
+    let readings = &model.readings;
+    let thresholds = &model.temperature_thresholds_c;
+    // T.Limit thresholds count down to the highest temperature of operation.
+    let tlimit = |threshold: Option<u32>| -> Result<Value, Code> {
+        Ok(Signed(
+            supported(thresholds.gpu_max)? as c_int - supported(threshold)? as c_int,
+        ))
+    };
+    Ok(match id {
+        1 | 2 => ecc::ecc(gpu).map(|_| Unsigned(1))?,
+        3 | 5 => Long(ecc::errors(gpu, 0)?),
+        4 | 6 => Long(ecc::errors(gpu, 1)?),
+        29..=31 => ecc::retires_pages(gpu).map(|()| Unsigned(0))?,
+        74 => Long(clocks::held_down_ns(gpu, 0x04)?),
+        75 => Long(clocks::held_down_ns(gpu, 0x60)?),
+        76 => Long(clocks::held_down_ns(gpu, 0x10)?),
+        82 => Unsigned(gpu.count(readings.memory_temperature_c.as_ref())?),
+        83 | 191 => Long(gpu.energy_mj()?),
+        94 => {
+            let pcie = supported(model.pcie.as_ref())?;
+            Unsigned(gpu.count(pcie.replays.as_ref())?)
+        }
+        142 => Unsigned(ecc::remapped(gpu)?.0),
+        143 => Unsigned(ecc::remapped(gpu)?.1),
+        144 | 145 => ecc::remapped(gpu).map(|_| Unsigned(0))?,
+        // Scope 0 is the board; the others are a module and its memory.
+        185..=192 if scope != 0 => return Err(NOT_SUPPORTED),
+        185 => Unsigned(gpu.power_mw()?),
+        186 => Unsigned(gpu.power_at_mw(gpu.now_s)?),
+        187 => Unsigned(power::limit_range_mw(gpu)?.0),
+        188 => Unsigned(power::limit_range_mw(gpu)?.1),
+        189 => Unsigned(power::default_limit_mw(gpu)?),
+        190 | 192 => Unsigned(power::current_limit_mw(gpu)?),
+        193 => tlimit(thresholds.shutdown)?,
+        194 => tlimit(thresholds.slowdown)?,
+        195 => thresholds
+            .memory_max
+            .map(|_| Signed(0))
+            .ok_or(NOT_SUPPORTED)?,
+        196 => tlimit(thresholds.gpu_max)?,
+        197 => Long(gpu.pcie_bytes(readings.pcie_tx_mb_s.as_ref())?),
+        198 => Long(gpu.pcie_bytes(readings.pcie_rx_mb_s.as_ref())?),
+        // Nothing needs a reset.
+        226 | 227 | 230 => Unsigned(0),
+        269 => Long(clocks::held_down_ns(gpu, 0x20)?),
+        270 => Long(clocks::held_down_ns(gpu, 0x40)?),
+        271 => Long(clocks::held_down_ns(gpu, 0x80)?),
+        0 | END.. => return Err(INVALID_ARGUMENT),
+        _ => return Err(NOT_SUPPORTED),
+    })
+}
+
+fn fill(gpu: &GpuNow<'_>, field: &mut sys::nvmlFieldValue_t) {
+    let asked = field.fieldId;
+    let id = if gpu.machine.renumbered_fields() {
+        asked
+    } else {
+        since_580_82(asked)
+    };
+    field.timestamp = (gpu.now_s * 1e6) as i64;
+    field.latencyUsec = 1;
+    field.value = sys::nvmlValue_st { ullVal: 0 };
+    let absent = gpu.gpu.model.absent.contains(&format!("field:{asked}"));
+    let answer = if absent {
+        Err(NOT_SUPPORTED)
+    } else {
+        value(gpu, id, field.scopeId)
+    };
+    (field.valueType, field.nvmlReturn) = match answer {
+        Ok(Value::Unsigned(number)) => {
+            field.value.uiVal = number;
+            (1, 0)
+        }
+        Ok(Value::Long(number)) => {
+            field.value.ullVal = number;
+            (3, 0)
+        }
+        Ok(Value::Signed(number)) => {
+            field.value.siVal = number;
+            (5, 0)
+        }
+        Err(Code(code)) => (1, code),
+    };
+}
+
+device_calls! {
+    fn nvmlDeviceGetFieldValues(gpu, count: c_int, fields: Out<sys::nvmlFieldValue_t>) {
+        let count = usize::try_from(count).map_err(|_| INVALID_ARGUMENT)?;
+        if count == 0 {
+            return Err(INVALID_ARGUMENT);
+        }
+        let mut fields = fields;
+        for field in fields.slice(count)? {
+            fill(gpu, field);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_two_numberings_of_ids_are_a_permutation() {
+        let mut ids: Vec<c_uint> = (251..=273).map(since_580_82).collect();
+        assert_eq!((ids[0], ids[4], ids[5], ids[22]), (269, 273, 251, 268));
+        ids.sort_unstable();
+        assert_eq!(ids, (251..=273).collect::<Vec<_>>());
+    }
+}

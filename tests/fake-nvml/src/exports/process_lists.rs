@@ -1,0 +1,101 @@
+//! Lists of processes, in the three layouts their rows have had.
+
+use std::ffi::c_uint;
+
+use nvml_wrapper_sys::bindings as sys;
+
+use crate::ffi::{INSUFFICIENT_SIZE, INVALID_ARGUMENT, Out};
+use crate::gpu::{GpuNow, ProcessNow};
+use crate::scenario::ProcessKind;
+
+/// The instance id of a process that is in no MIG instance.
+const NO_INSTANCE: c_uint = c_uint::MAX;
+
+type RowV1 = sys::nvmlProcessInfo_v1_t;
+type RowV2 = sys::nvmlProcessInfo_v2_t;
+
+fn rows<T>(gpu: &GpuNow<'_>, kind: ProcessKind, row: impl Fn(&ProcessNow) -> T) -> Vec<T> {
+    gpu.processes()
+        .iter()
+        .filter(|process| process.running.kind == kind)
+        .map(row)
+        .collect()
+}
+
+fn v1(gpu: &GpuNow<'_>, kind: ProcessKind) -> Vec<RowV1> {
+    rows(gpu, kind, |process| RowV1 {
+        pid: process.running.pid,
+        usedGpuMemory: process.memory_bytes,
+    })
+}
+
+/// The layout of `_v2` and `_v3`.
+fn v2(gpu: &GpuNow<'_>, kind: ProcessKind) -> Vec<RowV2> {
+    rows(gpu, kind, |process| RowV2 {
+        pid: process.running.pid,
+        usedGpuMemory: process.memory_bytes,
+        gpuInstanceId: NO_INSTANCE,
+        computeInstanceId: NO_INSTANCE,
+    })
+}
+
+device_calls! {
+    fn nvmlDeviceGetComputeRunningProcesses(gpu, count: Out<c_uint>, rows: Out<RowV1>) {
+        rows.list(count, &v1(gpu, ProcessKind::Compute))
+    }
+
+    fn nvmlDeviceGetComputeRunningProcesses_v2(gpu, count: Out<c_uint>, rows: Out<RowV2>) {
+        rows.list(count, &v2(gpu, ProcessKind::Compute))
+    }
+
+    fn nvmlDeviceGetComputeRunningProcesses_v3(gpu, count: Out<c_uint>, rows: Out<RowV2>) {
+        rows.list(count, &v2(gpu, ProcessKind::Compute))
+    }
+
+    fn nvmlDeviceGetGraphicsRunningProcesses(gpu, count: Out<c_uint>, rows: Out<RowV1>) {
+        rows.list(count, &v1(gpu, ProcessKind::Graphics))
+    }
+
+    fn nvmlDeviceGetGraphicsRunningProcesses_v2(gpu, count: Out<c_uint>, rows: Out<RowV2>) {
+        rows.list(count, &v2(gpu, ProcessKind::Graphics))
+    }
+
+    fn nvmlDeviceGetGraphicsRunningProcesses_v3(gpu, count: Out<c_uint>, rows: Out<RowV2>) {
+        rows.list(count, &v2(gpu, ProcessKind::Graphics))
+    }
+
+    fn nvmlDeviceGetMPSComputeRunningProcesses(gpu, count: Out<c_uint>, rows: Out<RowV1>) {
+        rows.list(count, &v1(gpu, ProcessKind::Mps))
+    }
+
+    fn nvmlDeviceGetMPSComputeRunningProcesses_v2(gpu, count: Out<c_uint>, rows: Out<RowV2>) {
+        rows.list(count, &v2(gpu, ProcessKind::Mps))
+    }
+
+    fn nvmlDeviceGetMPSComputeRunningProcesses_v3(gpu, count: Out<c_uint>, rows: Out<RowV2>) {
+        rows.list(count, &v2(gpu, ProcessKind::Mps))
+    }
+
+    fn nvmlDeviceGetRunningProcessDetailList(gpu, list: Out<sys::nvmlProcessDetailList_t>) {
+        list.versioned(|list| {
+            let kind = match list.mode {
+                0 => ProcessKind::Compute,
+                1 => ProcessKind::Graphics,
+                2 => ProcessKind::Mps,
+                _ => return Err(INVALID_ARGUMENT),
+            };
+            let rows = rows(gpu, kind, |process| sys::nvmlProcessDetail_v1_t {
+                pid: process.running.pid,
+                usedGpuMemory: process.memory_bytes,
+                gpuInstanceId: NO_INSTANCE,
+                computeInstanceId: NO_INSTANCE,
+                usedGpuCcProtectedMemory: 0,
+            });
+            let room = std::mem::replace(&mut list.numProcArrayEntries, rows.len() as c_uint);
+            if (room as usize) < rows.len() {
+                return Err(INSUFFICIENT_SIZE);
+            }
+            Out::member(list.procArray).copy(&rows)
+        })
+    }
+}

@@ -1,0 +1,174 @@
+//! The driver's sample buffers: a GPU's readings and its processes' utilisation. Samples lie on
+//! a fixed grid of the wall clock, so everyone reads the same ones.
+
+use std::ffi::c_uint;
+
+use nvml_wrapper_sys::bindings as sys;
+
+use crate::ffi::{Code, INSUFFICIENT_SIZE, INVALID_ARGUMENT, NOT_FOUND, Out};
+use crate::gpu::{GpuNow, ProcessNow, supported};
+
+/// How many samples a buffer holds.
+const BUFFER: u64 = 120;
+/// How far apart the samples are, µs.
+const POWER_PERIOD_US: u64 = 20_000;
+const UTILIZATION_PERIOD_US: u64 = 167_000;
+/// `nvmlValueType_t` of every sample.
+const UNSIGNED_INT: c_uint = 1;
+
+fn now_us(gpu: &GpuNow<'_>) -> u64 {
+    (gpu.now_s * 1e6) as u64
+}
+
+fn seconds(at_us: u64) -> f64 {
+    at_us as f64 / 1e6
+}
+
+/// The times of the samples newer than `last_seen_us`, oldest first.
+fn times(now_us: u64, period_us: u64, last_seen_us: u64) -> Vec<u64> {
+    let newest = now_us / period_us;
+    let oldest = newest
+        .saturating_sub(BUFFER - 1)
+        .max(last_seen_us / period_us + 1);
+    (oldest..=newest).map(|sample| sample * period_us).collect()
+}
+
+/// A reading by `nvmlSamplingType_t` at a time, and how far apart its samples are.
+fn value(gpu: &GpuNow<'_>, kind: c_uint, at_us: u64) -> Result<c_uint, Code> {
+    let readings = &gpu.gpu.model.readings;
+    let percent = |signal: &Option<_>| gpu.percent_at(signal.as_ref(), seconds(at_us));
+    let clocks = || supported(readings.clocks_mhz.as_ref());
+    let mhz = |signal: &crate::signal::Signal| {
+        signal.at(seconds(at_us) + gpu.gpu.phase_s).round().max(0.0) as c_uint
+    };
+    match kind {
+        0 => gpu.power_at_mw(seconds(at_us)),
+        1 => percent(&readings.gpu_utilization),
+        2 => percent(&readings.memory_utilization),
+        3 => percent(&readings.encoder_utilization),
+        4 => percent(&readings.decoder_utilization),
+        5 => Ok(mhz(&clocks()?.sm)),
+        6 => Ok(mhz(&clocks()?.memory)),
+        8 => percent(&readings.jpeg_utilization),
+        9 => percent(&readings.ofa_utilization),
+        7 => Err(crate::ffi::NOT_SUPPORTED),
+        _ => Err(INVALID_ARGUMENT),
+    }
+}
+
+/// What each process that did anything did in the newest sample, if that is newer than
+/// `last_seen_us`.
+fn newest_of_processes(
+    gpu: &GpuNow<'_>,
+    last_seen_us: u64,
+) -> Result<(u64, Vec<ProcessNow>), Code> {
+    supported(gpu.gpu.model.readings.gpu_utilization.as_ref())?;
+    let at_us = now_us(gpu) / UTILIZATION_PERIOD_US * UTILIZATION_PERIOD_US;
+    let mut processes = gpu.processes_at(seconds(at_us));
+    processes.retain(|process| process.sm + process.mem + process.enc + process.dec > 0);
+    if at_us <= last_seen_us || processes.is_empty() {
+        return Err(NOT_FOUND);
+    }
+    Ok((at_us, processes))
+}
+
+device_calls! {
+    fn nvmlDeviceGetSamples(
+        gpu,
+        kind: c_uint,
+        last_seen_us: u64,
+        value_type: Out<c_uint>,
+        count: Out<c_uint>,
+        samples: Out<sys::nvmlSample_t>,
+    ) {
+        let period = if kind == 0 { POWER_PERIOD_US } else { UTILIZATION_PERIOD_US };
+        value(gpu, kind, now_us(gpu))?;
+        value_type.put(UNSIGNED_INT)?;
+        if samples.is_null() {
+            return count.put(BUFFER as c_uint);
+        }
+        let mut rows = Vec::new();
+        for at_us in times(now_us(gpu), period, last_seen_us) {
+            // The union is 8 bytes wide, of which an unsigned int sets 4.
+            let mut sample = sys::nvmlValue_st { ullVal: 0 };
+            sample.uiVal = value(gpu, kind, at_us)?;
+            rows.push(sys::nvmlSample_t { timeStamp: at_us, sampleValue: sample });
+        }
+        if rows.is_empty() {
+            return Err(NOT_FOUND);
+        }
+        let written = count.change(|count| {
+            *count = (*count).min(rows.len() as c_uint);
+            *count as usize
+        })?;
+        if written == 0 {
+            return Err(INVALID_ARGUMENT);
+        }
+        samples.copy(&rows[..written])
+    }
+
+    fn nvmlDeviceGetProcessUtilization(
+        gpu,
+        samples: Out<sys::nvmlProcessUtilizationSample_t>,
+        count: Out<c_uint>,
+        last_seen_us: u64,
+    ) {
+        let (at_us, processes) = newest_of_processes(gpu, last_seen_us)?;
+        let rows: Vec<_> = processes
+            .iter()
+            .map(|process| sys::nvmlProcessUtilizationSample_t {
+                pid: process.running.pid,
+                timeStamp: at_us,
+                smUtil: process.sm,
+                memUtil: process.mem,
+                encUtil: process.enc,
+                decUtil: process.dec,
+            })
+            .collect();
+        if samples.is_null() {
+            count.put(rows.len() as c_uint)?;
+            return Err(INSUFFICIENT_SIZE);
+        }
+        samples.list(count, &rows)
+    }
+
+    fn nvmlDeviceGetProcessesUtilizationInfo(
+        gpu,
+        info: Out<sys::nvmlProcessesUtilizationInfo_t>,
+    ) {
+        info.versioned(|info| {
+            let (at_us, processes) = newest_of_processes(gpu, info.lastSeenTimeStamp)?;
+            let room = std::mem::replace(&mut info.processSamplesCount, processes.len() as c_uint);
+            if info.procUtilArray.is_null() || (room as usize) < processes.len() {
+                return Err(INSUFFICIENT_SIZE);
+            }
+            let row = |process: &ProcessNow| sys::nvmlProcessUtilizationInfo_v1_t {
+                timeStamp: at_us,
+                pid: process.running.pid,
+                smUtil: process.sm,
+                memUtil: process.mem,
+                encUtil: process.enc,
+                decUtil: process.dec,
+                jpgUtil: 0,
+                ofaUtil: 0,
+            };
+            Out::member(info.procUtilArray).copy(&processes.iter().map(row).collect::<Vec<_>>())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_lie_on_a_grid_and_none_is_read_twice() {
+        assert_eq!(
+            times(1_000_050, 20_000, 940_000),
+            [960_000, 980_000, 1_000_000]
+        );
+        assert_eq!(times(1_000_050, 20_000, 1_000_000), [] as [u64; 0]);
+        assert_eq!(times(10_000_000, 20_000, 0).len() as u64, BUFFER);
+        assert_eq!(times(1_000_050, 20_000, u64::MAX / 2), [] as [u64; 0]);
+    }
+}
