@@ -1,0 +1,135 @@
+//! A server as its command line describes it, and where it may be reached.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use netdata_plugin::chart::Instance;
+
+/// A server. Secrets of its command line (API keys) never enter here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// `sglang`.
+    pub engine: &'static str,
+    /// The host as given, or the engine's default.
+    pub host: String,
+    /// The port as given, or the engine's default.
+    pub port: u16,
+    /// The name under which it serves its model, else the last part of the model's path.
+    pub model: Option<String>,
+    /// Ranks of tensor, data, pipeline and expert parallelism.
+    pub tp: u32,
+    /// Data-parallel ranks.
+    pub dp: u32,
+    /// Pipeline stages.
+    pub pp: u32,
+    /// Expert-parallel ranks.
+    pub ep: u32,
+    /// Machines it spans.
+    pub nodes: u32,
+    /// Which of them this is, from 0.
+    pub node_rank: u32,
+    /// Whether its command line asks for `/metrics`.
+    pub metrics: bool,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+    /// Whether a file adds to its command line, which we cannot see.
+    pub config_file: bool,
+}
+
+/// Where a server is reached from here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// By this address, which is the host's own if connecting to it is allowed.
+    Literal(SocketAddr),
+    /// Under a name: names are never looked up.
+    Name,
+}
+
+impl Server {
+    /// Where to connect: a server that listens everywhere is reached by loopback.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        let ip = match host.parse() {
+            Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            Ok(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            Ok(ip) => ip,
+            Err(_) if host.is_empty() || host == "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            Err(_) => return Address::Name,
+        };
+        Address::Literal(SocketAddr::new(ip, self.port))
+    }
+
+    /// What tells it from every other server of this host: `127.0.0.1:30000`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.address() {
+            Address::Literal(address) => address.to_string(),
+            Address::Name => format!("{}:{}", self.host, self.port),
+        }
+    }
+
+    /// An instance whose charts begin with `<kind>_<port>`, or `<kind>_<host>_<port>` where that is not
+    /// plain loopback.
+    #[must_use]
+    pub fn instance(&self, kind: &str, prefix: &str) -> Instance {
+        let port = self.port;
+        let host = match self.address() {
+            Address::Literal(address) => {
+                let ip = address.ip();
+                if ip == IpAddr::V4(Ipv4Addr::LOCALHOST) || ip == IpAddr::V6(Ipv6Addr::LOCALHOST) {
+                    return Instance::new(&format!("{kind}_{port}"), prefix);
+                }
+                ip.to_string()
+            }
+            Address::Name => self.host.clone(),
+        };
+        Instance::new(&format!("{kind}_{host}_{port}"), prefix)
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A server on `host` and `port` with nothing else said.
+    pub fn server(host: &str, port: u16) -> Server {
+        Server {
+            engine: "sglang",
+            host: host.to_owned(),
+            port,
+            model: None,
+            tp: 1,
+            dp: 1,
+            pp: 1,
+            ep: 1,
+            nodes: 1,
+            node_rank: 0,
+            metrics: true,
+            tls: false,
+            config_file: false,
+        }
+    }
+
+    #[test]
+    fn a_server_that_listens_everywhere_is_reached_by_loopback() {
+        for (host, name, chart_type) in [
+            ("0.0.0.0", "127.0.0.1:30000", "sglang_30000"),
+            ("::", "[::1]:30000", "sglang_30000"),
+            ("[::]", "[::1]:30000", "sglang_30000"),
+            ("localhost", "127.0.0.1:30000", "sglang_30000"),
+            ("127.0.0.2", "127.0.0.2:30000", "sglang_127_0_0_2_30000"),
+            ("10.1.2.3", "10.1.2.3:30000", "sglang_10_1_2_3_30000"),
+            ("gpu1.lab", "gpu1.lab:30000", "sglang_gpu1_lab_30000"),
+        ] {
+            let server = server(host, 30000);
+            assert_eq!(server.name(), name, "{host}");
+            assert_eq!(server.instance("sglang", "").chart_type, chart_type);
+        }
+    }
+
+    #[test]
+    fn a_name_is_never_an_address() {
+        assert_eq!(server("gpu1.lab", 1).address(), Address::Name);
+        assert_eq!(server("127.1", 1).address(), Address::Name);
+    }
+}

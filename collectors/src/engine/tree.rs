@@ -1,0 +1,171 @@
+//! Which processes belong to which server: its descendants, each with its role.
+
+use super::{Identity, Processes, Role, Server};
+
+/// Longest chain of parents followed: a guard against a table that changes while it is read.
+const MAX_DEPTH: usize = 64;
+
+/// A server and its processes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tree {
+    /// The main process.
+    pub pid: u32,
+    /// Its start in clock ticks since boot.
+    pub start_ticks: u64,
+    /// What its command line says.
+    pub server: Server,
+    /// Every process with its role, by pid; the main process among them.
+    pub members: Vec<(u32, Role)>,
+}
+
+/// Every server of `processes`, by pid of its main process.
+#[must_use]
+pub fn trees(processes: &Processes) -> Vec<Tree> {
+    let mut trees: Vec<Tree> = Vec::new();
+    for process in processes.iter() {
+        if let Some(Identity::Server(server)) = &process.identity
+            && !is_copy(processes, process.pid, server)
+        {
+            trees.push(Tree {
+                pid: process.pid,
+                start_ticks: process.start_ticks,
+                server: (**server).clone(),
+                members: Vec::new(),
+            });
+        }
+    }
+    if trees.is_empty() {
+        return trees;
+    }
+    for process in processes.iter() {
+        let owner = ancestors(processes, process.pid)
+            .find_map(|pid| trees.iter().position(|tree| tree.pid == pid));
+        if let Some(owner) = owner {
+            let role = match process.identity {
+                Some(Identity::Titled(role)) => role,
+                Some(Identity::Server(_)) if process.pid == trees[owner].pid => Role::Main,
+                _ => Role::Helper,
+            };
+            trees[owner].members.push((process.pid, role));
+        }
+    }
+    trees
+}
+
+/// Whether `pid` with the command line of `server` is a fork of that server which has not got its title
+/// yet, and no server of its own.
+fn is_copy(processes: &Processes, pid: u32, server: &Server) -> bool {
+    ancestors(processes, pid).any(|ancestor| {
+        ancestor != pid && processes.get(ancestor).is_some_and(|parent| {
+            matches!(&parent.identity, Some(Identity::Server(its)) if **its == *server)
+        })
+    })
+}
+
+/// `pid` and its ancestors, as far as they are known.
+fn ancestors(processes: &Processes, pid: u32) -> impl Iterator<Item = u32> + '_ {
+    let parent = |pid: &u32| processes.get(*pid).map(|process| process.ppid);
+    std::iter::successors(Some(pid), parent).take(MAX_DEPTH)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::engine::identify;
+    use crate::processes::tests::FakeProc;
+
+    const SERVER: &[&str] = &["python", "-m", "sglang.launch_server", "--port", "30001"];
+
+    fn read(proc: &FakeProc) -> Vec<Tree> {
+        let mut processes = Processes::new(proc.path(), identify);
+        processes.scan(Instant::now()).unwrap();
+        trees(&processes)
+    }
+
+    #[test]
+    fn every_descendant_has_a_role_and_strangers_have_none() {
+        let proc = FakeProc::new();
+        proc.process(1, 0, "init", 'S', &["init"]);
+        proc.process(
+            9,
+            1,
+            "bash",
+            'S',
+            &["bash", "-c", "python -m sglang.launch_server"],
+        );
+        proc.process(10, 9, "python", 'S', SERVER);
+        proc.process(
+            11,
+            10,
+            "python",
+            'S',
+            &["python", "-c", "from multiprocessing"],
+        );
+        proc.process(
+            12,
+            10,
+            "sglang::data_pa",
+            'S',
+            &["sglang::data_parallel_controller"],
+        );
+        proc.process(
+            13,
+            12,
+            "sglang::schedul",
+            'R',
+            &["sglang::scheduler_DP0", "", ""],
+        );
+        proc.process(14, 10, "sglang::detoken", 'S', &["sglang::detokenizer"]);
+        proc.process(
+            15,
+            10,
+            "sglang::tokeniz",
+            'S',
+            &["sglang::tokenizer_worker:10"],
+        );
+        proc.process(16, 13, "nvcc", 'R', &["nvcc"]);
+        proc.process(20, 1, "sglang::schedul", 'R', &["sglang::scheduler"]);
+        let trees = read(&proc);
+        assert_eq!(trees.len(), 1);
+        assert_eq!((trees[0].pid, trees[0].server.port), (10, 30001));
+        let expected = [
+            (10, Role::Main),
+            (11, Role::Helper),
+            (12, Role::DpController),
+            (13, Role::Scheduler),
+            (14, Role::Detokenizer),
+            (15, Role::TokenizerWorker),
+            (16, Role::Helper),
+        ];
+        assert_eq!(trees[0].members, expected);
+    }
+
+    #[test]
+    fn a_fork_that_still_has_its_parents_command_line_is_a_helper() {
+        let proc = FakeProc::new();
+        proc.process(10, 1, "python", 'S', SERVER);
+        proc.process(11, 10, "python", 'R', SERVER);
+        proc.process(12, 11, "python", 'R', SERVER);
+        let trees = read(&proc);
+        assert_eq!(trees.len(), 1);
+        let expected = [(10, Role::Main), (11, Role::Helper), (12, Role::Helper)];
+        assert_eq!(trees[0].members, expected);
+    }
+
+    #[test]
+    fn a_zombie_is_no_server() {
+        let proc = FakeProc::new();
+        proc.process(10, 1, "python", 'Z', SERVER);
+        assert_eq!(read(&proc), []);
+    }
+
+    #[test]
+    fn a_circle_of_parents_ends() {
+        let proc = FakeProc::new();
+        proc.process(10, 11, "python", 'S', SERVER);
+        proc.process(11, 10, "x", 'S', &["x"]);
+        assert_eq!(read(&proc)[0].members.len(), 2);
+    }
+}

@@ -1,0 +1,171 @@
+//! Whose a process is, and what of that may be shown.
+
+use std::fs;
+use std::path::Path;
+
+/// What the kernel shows for every user that is not mapped into our user namespace.
+const OVERFLOW_UID: u32 = 65534;
+
+/// The effective user of process `pid`, as our namespace sees it. `/proc/PID` itself is no source: it
+/// belongs to root for a process that may not be dumped.
+#[must_use]
+pub fn effective_uid(proc_root: &Path, pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(proc_root.join(format!("{pid}/status"))).ok()?;
+    let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    uids.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// Names for the label `user`: our own user's, and nobody else's.
+#[derive(Clone, Debug)]
+pub struct Users {
+    own: u32,
+    own_name: String,
+}
+
+impl Users {
+    /// Looks up `own` in the host's `etc/passwd`, which stands beside its `proc`, else in ours.
+    #[must_use]
+    pub fn new(proc_root: &Path, own: u32) -> Self {
+        let hosts = proc_root.parent().map(|host| host.join("etc/passwd"));
+        let name = hosts
+            .as_deref()
+            .and_then(|passwd| name_in(passwd, own))
+            .or_else(|| name_in(Path::new("/etc/passwd"), own));
+        Self {
+            own,
+            own_name: name.unwrap_or_else(|| own.to_string()),
+        }
+    }
+
+    /// The label's value. In a rootless container every other user is the overflow uid, whose name
+    /// `nobody` would be a lie; outside one, another user's name is not ours to show.
+    #[must_use]
+    pub fn label(&self, uid: Option<u32>) -> &str {
+        match uid {
+            None | Some(OVERFLOW_UID) => "unknown",
+            Some(uid) if uid == self.own => &self.own_name,
+            Some(_) => "other",
+        }
+    }
+}
+
+fn name_in(passwd: &Path, uid: u32) -> Option<String> {
+    let passwd = fs::read_to_string(passwd).ok()?;
+    let uid = uid.to_string();
+    let line = passwd
+        .lines()
+        .find(|line| line.split(':').nth(2) == Some(&uid))?;
+    line.split(':').next().map(str::to_owned)
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A /proc in a temporary folder, with an `etc` beside it.
+    pub struct FakeProc {
+        dir: tempfile::TempDir,
+        root: std::path::PathBuf,
+    }
+
+    impl FakeProc {
+        pub fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let root = dir.path().join("proc");
+            fs::create_dir(&root).unwrap();
+            Self { dir, root }
+        }
+
+        pub fn path(&self) -> &Path {
+            &self.root
+        }
+
+        pub fn file(&self, path: &str, text: impl AsRef<[u8]>) {
+            let path = self.root.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+
+        pub fn process(&self, pid: u32, ppid: u32, comm: &str, state: char, argv: &[&str]) {
+            self.started(pid, ppid, comm, state, argv, 100 + u64::from(pid));
+        }
+
+        pub fn started(
+            &self,
+            pid: u32,
+            ppid: u32,
+            comm: &str,
+            state: char,
+            argv: &[&str],
+            start: u64,
+        ) {
+            self.stat(pid, ppid, comm, state, start, (0, 0), 0);
+            self.file(
+                &format!("{pid}/status"),
+                "Name:\tx\nUid:\t1000\t1000\t1000\t1000\n",
+            );
+            self.file(&format!("{pid}/cmdline"), argv.join("\0") + "\0");
+        }
+
+        #[allow(clippy::too_many_arguments)]
+        pub fn stat(
+            &self,
+            pid: u32,
+            ppid: u32,
+            comm: &str,
+            state: char,
+            start: u64,
+            (user, system): (u64, u64),
+            rss_pages: u64,
+        ) {
+            let text = format!(
+                "{pid} ({comm}) {state} {ppid} 1 1 0 -1 0 0 0 0 0 {user} {system} 0 0 20 0 1 0 \
+                 {start} 4096 {rss_pages} 0\n"
+            );
+            self.file(&format!("{pid}/stat"), text);
+        }
+
+        /// A socket of user 1000 that listens on 127.0.0.1.
+        pub fn listen(&self, ports: &[u16]) {
+            let line = |port: &u16| format!("0: 0100007F:{port:04X} 0:0 0A 0:0 0:0 0 1000 0 1\n");
+            self.file("self/net/tcp", ports.iter().map(line).collect::<String>());
+        }
+
+        pub fn remove(&self, pid: u32) {
+            fs::remove_dir_all(self.root.join(pid.to_string())).unwrap();
+        }
+
+        pub fn passwd(&self, text: &str) {
+            fs::create_dir_all(self.dir.path().join("etc")).unwrap();
+            fs::write(self.dir.path().join("etc/passwd"), text).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_overflow_uid_is_unknown_and_never_nobody() {
+        let proc = FakeProc::new();
+        proc.passwd("nobody:x:65534:65534::/:\nmarie:x:1000:1000::/home/marie:\nx\n");
+        let users = Users::new(proc.path(), 1000);
+        assert_eq!(users.label(Some(1000)), "marie");
+        assert_eq!(users.label(Some(65534)), "unknown");
+        assert_eq!(users.label(Some(1001)), "other");
+        assert_eq!(users.label(None), "unknown");
+    }
+
+    #[test]
+    fn a_user_without_a_name_is_shown_by_number() {
+        let users = Users::new(FakeProc::new().path(), 3_999_999);
+        assert_eq!(users.label(Some(3_999_999)), "3999999");
+    }
+
+    #[test]
+    fn the_effective_user_is_the_second_of_the_line() {
+        let proc = FakeProc::new();
+        proc.file(
+            "10/status",
+            "Name:\ta\nUid:\t1000\t1001\t1000\t1000\nGid:\t1\t1\t1\t1\n",
+        );
+        assert_eq!(effective_uid(proc.path(), 10), Some(1001));
+        assert_eq!(effective_uid(proc.path(), 11), None);
+    }
+}
