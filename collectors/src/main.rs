@@ -2,8 +2,16 @@
 
 mod args;
 mod config;
+mod engine;
+#[cfg(test)]
+mod fixtures;
 mod gpu_usage;
+mod http;
 mod modules;
+mod nvidia;
+mod processes;
+mod prometheus;
+mod rate;
 
 use std::io::{IsTerminal, stderr, stdout};
 use std::path::{Path, PathBuf};

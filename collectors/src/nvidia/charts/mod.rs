@@ -1,0 +1,22 @@
+//! Every chart of a GPU, as constant data: Netdata's own names, and ours for what Netdata does not chart.
+
+mod nvidia;
+mod nvidia_smi;
+
+use netdata_plugin::chart::{Chart, Kind};
+
+pub use nvidia::*;
+pub use nvidia_smi::*;
+
+/// What most charts share.
+const BASE: Chart = Chart {
+    id: "",
+    context: "",
+    family: "",
+    title: "",
+    units: "",
+    kind: Kind::Line,
+    priority: 70_000,
+    dims: &[],
+    dynamic: None,
+};

@@ -1,0 +1,97 @@
+//! Charts that Netdata does not have.
+
+use netdata_plugin::chart::{Chart, Dim, Kind};
+
+use super::BASE;
+
+/// Part of the charts' ids before the dot.
+pub const NVIDIA: &str = "nvidia";
+
+/// From the codes that NVML's calls return: 1 for the state it is in, 0 for the others.
+pub const GPU_STATE: Chart = Chart {
+    id: "gpu_state",
+    context: "nvidia.gpu_state",
+    family: "gpu state",
+    title: "Whether the GPU answers",
+    units: "state",
+    priority: 70_100,
+    dims: &[
+        Dim::new("ok"),
+        Dim::new("lost"),
+        Dim::new("reset_required"),
+        Dim::new("stale"),
+    ],
+    ..BASE
+};
+
+/// `nvmlDeviceGetTotalEnergyConsumption`, mJ, as the rate between two readings; and
+/// `nvmlDeviceGetEnforcedPowerLimit`, mW. Watts.
+pub const POWER: Chart = Chart {
+    id: "power",
+    context: "nvidia.power",
+    family: "power",
+    title: "Power by the energy counter, and its limit",
+    units: "Watts",
+    priority: 70_110,
+    dims: &[Dim::milli("average"), Dim::milli("limit")],
+    ..BASE
+};
+
+/// `nvmlDeviceGet{Curr,Max}PcieLink{Generation,Width}`: the generation's number and the count of lanes.
+pub const PCIE_LINK: Chart = Chart {
+    id: "pcie_link",
+    context: "nvidia.pcie_link",
+    family: "pcie link",
+    title: "PCI Express link, now and at best",
+    units: "generation, lanes",
+    priority: 70_120,
+    dims: &[
+        Dim::new("generation"),
+        Dim::new("generation_max"),
+        Dim::new("width"),
+        Dim::new("width_max"),
+    ],
+    ..BASE
+};
+
+/// `nvmlDeviceGet{Compute,Graphics}RunningProcesses_v3`, rows; unresolved are those without an entry in
+/// the host's /proc.
+pub const PROCESSES: Chart = Chart {
+    id: "processes",
+    context: "nvidia.processes",
+    family: "processes",
+    title: "Processes on the GPU",
+    units: "processes",
+    priority: 70_130,
+    dims: &[Dim::new("count"), Dim::new("unresolved")],
+    ..BASE
+};
+
+/// `usedGpuMemory` of the same rows, bytes, summed by command name.
+pub const PROCESS_MEMORY: Chart = Chart {
+    id: "process_memory",
+    context: "nvidia.process_memory",
+    family: "processes",
+    title: "GPU memory by command name",
+    units: "B",
+    kind: Kind::Stacked,
+    priority: 70_131,
+    dims: &[Dim::new("other").optional()],
+    dynamic: Some(Dim::new("").optional()),
+};
+
+/// Wall time of all NVML calls of a group for this GPU, milliseconds, the last time it was read.
+pub const DRIVER_CALL_LATENCY: Chart = Chart {
+    id: "driver_call_latency",
+    context: "nvidia.driver_call_latency",
+    family: "driver",
+    title: "Time spent in the driver for one reading",
+    units: "milliseconds",
+    priority: 70_190,
+    dims: &[
+        Dim::milli("fast"),
+        Dim::milli("processes"),
+        Dim::milli("slow"),
+    ],
+    ..BASE
+};

@@ -1,0 +1,233 @@
+//! Puts names to the pids that NVML gives, from /proc, and sums their memory by name. Names come from
+//! other users' processes: bounded, printable, and never arguments.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use procfs::process::Process as ProcProcess;
+
+use super::snapshot::{Holding, Process, Processes};
+
+/// The kernel cuts names at this length.
+const COMM_LEN: usize = 15;
+
+/// Longest name charted.
+const MAX_NAME: usize = 40;
+
+/// Looks up every row, then sums memory by name: the `top` largest, and the rest as other.
+pub fn resolve(mut rows: Vec<Process>, proc_root: &Path, top: usize) -> Processes {
+    let mut unresolved = 0;
+    for row in &mut rows {
+        match look_up(proc_root, row.pid) {
+            Some((name, start_ticks)) => {
+                row.name = Some(name);
+                row.start_ticks = Some(start_ticks);
+            }
+            None => unresolved += 1,
+        }
+    }
+    let (top, other_bytes) = by_name(&rows, top);
+    Processes {
+        rows,
+        unresolved,
+        top,
+        other_bytes,
+    }
+}
+
+/// A process's name, and its start in clock ticks since boot.
+fn look_up(proc_root: &Path, pid: u32) -> Option<(String, u64)> {
+    let dir = proc_root.join(pid.to_string());
+    let stat = ProcProcess::new_with_root(dir.clone()).ok()?.stat().ok()?;
+    let name = if stat.comm.len() < COMM_LEN {
+        stat.comm
+    } else {
+        whole_name(&dir, &stat.comm).unwrap_or(stat.comm)
+    };
+    Some((printable(&name), stat.starttime))
+}
+
+/// The name that the kernel cut, from the first word of the command line: engines put their role there
+/// (`sglang::scheduler_TP0`).
+fn whole_name(dir: &Path, comm: &str) -> Option<String> {
+    let mut line = Vec::new();
+    File::open(dir.join("cmdline"))
+        .ok()?
+        .take(4096)
+        .read_to_end(&mut line)
+        .ok()?;
+    let line = String::from_utf8_lossy(&line);
+    let word = line.split(['\0', ' ']).next()?;
+    let name = word.rsplit('/').next()?;
+    name.starts_with(comm).then(|| name.to_owned())
+}
+
+fn printable(name: &str) -> String {
+    let name: String = name
+        .chars()
+        .map(|c| if c.is_control() { '_' } else { c })
+        .take(MAX_NAME)
+        .collect();
+    match name.trim() {
+        "" => "unnamed".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// The name under which processes that /proc does not know are summed.
+const UNRESOLVED: &str = "unresolved";
+
+/// The dimension of what did not fit; a process of that name is part of it.
+const OTHER: &str = "other";
+
+fn by_name(rows: &[Process], top: usize) -> (Vec<Holding>, Option<u64>) {
+    let sum = |a: Option<u64>, b: Option<u64>| a.zip(b).map(|(a, b)| a.saturating_add(b));
+    let mut all: Vec<Holding> = Vec::new();
+    for row in rows {
+        let name = row.name.as_deref().unwrap_or(UNRESOLVED);
+        match all.iter_mut().find(|holding| holding.name == name) {
+            Some(holding) => holding.mem_bytes = sum(holding.mem_bytes, row.mem_bytes),
+            None => all.push(Holding {
+                name: name.to_owned(),
+                mem_bytes: row.mem_bytes,
+            }),
+        }
+    }
+    all.sort_by(|a, b| {
+        (a.name == OTHER)
+            .cmp(&(b.name == OTHER))
+            .then(b.mem_bytes.cmp(&a.mem_bytes))
+            .then(a.name.cmp(&b.name))
+    });
+    let named = all.iter().filter(|holding| holding.name != OTHER).count();
+    let rest = all.split_off(named.min(top));
+    let other = match rest.is_empty() {
+        true => None,
+        false => rest.iter().map(|h| h.mem_bytes).fold(Some(0), sum),
+    };
+    (all, other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu_usage::Kind;
+    use std::fs;
+    use std::path::PathBuf;
+
+    fn process(pid: u32, mem_bytes: Option<u64>) -> Process {
+        Process {
+            pid,
+            start_ticks: None,
+            name: None,
+            mem_bytes,
+            sm_pct: None,
+            kind: Kind::Compute,
+        }
+    }
+
+    /// A /proc with `pid`, its kernel name and its command line.
+    fn put(root: &Path, pid: u32, comm: &str, cmdline: &[u8], start: u64) -> PathBuf {
+        let dir = root.join(pid.to_string());
+        fs::create_dir_all(&dir).unwrap();
+        let tail = "0 0 20 0 1 0";
+        let stat = format!(
+            "{pid} ({comm}) S 1 1 1 0 -1 4194304 0 0 0 0 0 0 {tail} {start} 0 0 18446744073709551615 \
+             0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n"
+        );
+        fs::write(dir.join("stat"), stat).unwrap();
+        fs::write(dir.join("cmdline"), cmdline).unwrap();
+        dir
+    }
+
+    #[test]
+    fn a_pid_gets_its_name_and_its_start() {
+        let root = tempfile::tempdir().unwrap();
+        put(root.path(), 42, "python3", b"python3\0-m\0secret\0", 987);
+        let found = resolve(vec![process(42, Some(5))], root.path(), 10);
+        assert_eq!(found.rows[0].name.as_deref(), Some("python3"));
+        assert_eq!(found.rows[0].start_ticks, Some(987));
+        assert_eq!(found.unresolved, 0);
+    }
+
+    #[test]
+    fn a_name_the_kernel_cut_is_completed_without_arguments() {
+        let root = tempfile::tempdir().unwrap();
+        put(
+            root.path(),
+            1,
+            "sglang::schedul",
+            b"sglang::scheduler_TP0 --key=abc\0\0",
+            1,
+        );
+        put(
+            root.path(),
+            2,
+            "llama-server-wi",
+            b"/opt/x/llama-server-with-cuda\0-m\0x\0",
+            1,
+        );
+        put(root.path(), 3, "aaaaaaaaaaaaaaa", b"something else\0", 1);
+        let name = |pid| look_up(root.path(), pid).unwrap().0;
+        assert_eq!(name(1), "sglang::scheduler_TP0");
+        assert_eq!(name(2), "llama-server-with-cuda");
+        assert_eq!(name(3), "aaaaaaaaaaaaaaa");
+    }
+
+    #[test]
+    fn a_hostile_name_is_bounded_and_printable() {
+        assert_eq!(printable("a\nDISABLE\r\0"), "a_DISABLE__");
+        assert_eq!(printable(&"x".repeat(9999)).len(), MAX_NAME);
+        assert_eq!(printable(" "), "unnamed");
+    }
+
+    #[test]
+    fn a_pid_that_proc_does_not_know_is_counted_and_its_memory_kept() {
+        let root = tempfile::tempdir().unwrap();
+        let found = resolve(
+            vec![process(7, Some(5)), process(8, Some(6))],
+            root.path(),
+            10,
+        );
+        assert_eq!(found.unresolved, 2);
+        assert_eq!(found.top, [holding("unresolved", Some(11))]);
+    }
+
+    fn holding(name: &str, mem_bytes: Option<u64>) -> Holding {
+        Holding {
+            name: name.to_owned(),
+            mem_bytes,
+        }
+    }
+
+    fn named(name: &str, mem_bytes: Option<u64>) -> Process {
+        Process {
+            name: Some(name.to_owned()),
+            ..process(1, mem_bytes)
+        }
+    }
+
+    #[test]
+    fn the_largest_names_are_shown_and_the_rest_is_other() {
+        let rows = [
+            named("a", Some(1)),
+            named("b", Some(3)),
+            named("a", Some(1)),
+            named("c", Some(1)),
+            named("other", Some(100)),
+        ];
+        let (top, other) = by_name(&rows, 2);
+        assert_eq!(top, [holding("b", Some(3)), holding("a", Some(2))]);
+        assert_eq!(other, Some(101));
+        assert_eq!(by_name(&rows[..1], 2).1, None);
+    }
+
+    #[test]
+    fn unknown_memory_makes_its_name_unknown_and_no_other() {
+        let rows = [named("a", None), named("a", Some(2)), named("b", Some(1))];
+        let (top, other) = by_name(&rows, 10);
+        assert_eq!(top, [holding("b", Some(1)), holding("a", None)]);
+        assert_eq!(other, None);
+    }
+}

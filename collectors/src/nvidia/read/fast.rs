@@ -1,0 +1,193 @@
+//! The readings of every tick: a dozen calls of microseconds each.
+
+use std::time::Instant;
+
+use nvml_wrapper::Device;
+use nvml_wrapper::enum_wrappers::device::{Clock, PerformanceState, TemperatureSensor};
+use nvml_wrapper::error::{NvmlError, nvml_sym, nvml_try};
+use nvml_wrapper_sys::bindings::{
+    nvmlMemory_t, nvmlTemperature_t, nvmlTemperatureSensors_enum_NVML_TEMPERATURE_GPU,
+};
+
+use super::calls::Calls;
+use crate::nvidia::snapshot::{Clocks, Fast, Memory};
+use crate::rate::Rate;
+
+/// Reads all of it; `energy` remembers the energy counter between ticks.
+pub fn read(device: &Device<'_>, uuid: &str, calls: &mut Calls, energy: &mut Rate) -> Fast {
+    // First, so that the time of its reading depends on no other call's duration.
+    let energy_mj = calls.ask(uuid, "nvmlDeviceGetTotalEnergyConsumption", || {
+        device.total_energy_consumption()
+    });
+    let average_power_w = average_power_w(energy, energy_mj, Instant::now());
+    let utilization = calls.ask(uuid, "nvmlDeviceGetUtilizationRates", || {
+        device.utilization_rates()
+    });
+    Fast {
+        busy_pct: utilization.as_ref().map(|u| u.gpu),
+        mem_bus_busy_pct: utilization.as_ref().map(|u| u.memory),
+        encoder_pct: calls
+            .ask(uuid, "nvmlDeviceGetEncoderUtilization", || {
+                device.encoder_utilization()
+            })
+            .map(|encoder| encoder.utilization),
+        decoder_pct: calls
+            .ask(uuid, "nvmlDeviceGetDecoderUtilization", || {
+                device.decoder_utilization()
+            })
+            .map(|decoder| decoder.utilization),
+        memory: memory(device, uuid, calls),
+        power_mw: calls.ask(uuid, "nvmlDeviceGetPowerUsage", || device.power_usage()),
+        energy_mj,
+        average_power_w,
+        temperature_c: temperature(device, uuid, calls),
+        clocks: clocks(device, uuid, calls),
+        p_state: calls
+            .ask(uuid, "nvmlDeviceGetPerformanceState", || {
+                device.performance_state()
+            })
+            .and_then(p_state),
+    }
+}
+
+/// No board draws nothing: a counter that stood still was not refreshed yet.
+fn average_power_w(energy: &mut Rate, energy_mj: Option<u64>, now: Instant) -> Option<f64> {
+    let mj_per_second = energy.per_second(energy_mj.map(|mj| mj as f64), now)?;
+    (mj_per_second > 0.0).then_some(mj_per_second / 1e3)
+}
+
+fn memory(device: &Device<'_>, uuid: &str, calls: &mut Calls) -> Memory {
+    let v2 = calls.ask(uuid, "nvmlDeviceGetMemoryInfo_v2", || device.memory_info());
+    if let Some(info) = v2 {
+        return split(info.total, info.free, info.used, Some(info.reserved));
+    }
+    calls
+        .ask(uuid, "nvmlDeviceGetMemoryInfo", || memory_v1(device))
+        .map(|info| split(info.total, info.free, info.used, None))
+        .unwrap_or_default()
+}
+
+/// Makes `used` exclude `reserved`, which drivers handle differently, and `u64::MAX`
+/// (`NVML_VALUE_NOT_AVAILABLE`) an unknown.
+fn split(total: u64, free: u64, used: u64, reserved: Option<u64>) -> Memory {
+    let known = |bytes: u64| (bytes != u64::MAX).then_some(bytes);
+    let reserved = reserved.and_then(known);
+    let contains_reserved = known(free)
+        .zip(known(used))
+        .zip(known(total))
+        .is_some_and(|((free, used), total)| free.saturating_add(used) >= total);
+    let used = known(used).map(|used| match reserved {
+        Some(reserved) if contains_reserved => used.saturating_sub(reserved),
+        _ => used,
+    });
+    Memory {
+        free_bytes: known(free),
+        used_bytes: used,
+        reserved_bytes: reserved,
+    }
+}
+
+fn memory_v1(device: &Device<'_>) -> Result<nvmlMemory_t, NvmlError> {
+    let call = nvml_sym(device.nvml().lib().nvmlDeviceGetMemoryInfo.as_ref())?;
+    let mut info = nvmlMemory_t {
+        total: 0,
+        free: 0,
+        used: 0,
+    };
+    // SAFETY: the handle comes from this library, still initialised; `info` is a live nvmlMemory_t.
+    nvml_try(unsafe { call(device.handle(), &mut info) })?;
+    Ok(info)
+}
+
+fn temperature(device: &Device<'_>, uuid: &str, calls: &mut Calls) -> Option<i32> {
+    // CUDA 13 deprecates the older call, drivers before 570 lack the newer one.
+    let newer = calls.ask(uuid, "nvmlDeviceGetTemperatureV", || temperature_v1(device));
+    if newer.is_some() {
+        return newer;
+    }
+    calls
+        .ask(uuid, "nvmlDeviceGetTemperature", || {
+            device.temperature(TemperatureSensor::Gpu)
+        })
+        .and_then(|celsius| i32::try_from(celsius).ok())
+}
+
+fn temperature_v1(device: &Device<'_>) -> Result<i32, NvmlError> {
+    /// The structure's size with version 1 in the top byte, as nvml.h's NVML_STRUCT_VERSION.
+    const VERSION: u32 = size_of::<nvmlTemperature_t>() as u32 | (1 << 24);
+    let call = nvml_sym(device.nvml().lib().nvmlDeviceGetTemperatureV.as_ref())?;
+    let mut reading = nvmlTemperature_t {
+        version: VERSION,
+        sensorType: nvmlTemperatureSensors_enum_NVML_TEMPERATURE_GPU,
+        temperature: 0,
+    };
+    // SAFETY: as above; `reading` says its own size and version.
+    nvml_try(unsafe { call(device.handle(), &mut reading) })?;
+    Ok(reading.temperature)
+}
+
+fn clocks(device: &Device<'_>, uuid: &str, calls: &mut Calls) -> Clocks {
+    let mut clock = |call, kind| calls.ask(uuid, call, || device.clock_info(kind));
+    Clocks {
+        graphics_mhz: clock("nvmlDeviceGetClockInfo(graphics)", Clock::Graphics),
+        sm_mhz: clock("nvmlDeviceGetClockInfo(sm)", Clock::SM),
+        mem_mhz: clock("nvmlDeviceGetClockInfo(mem)", Clock::Memory),
+        video_mhz: clock("nvmlDeviceGetClockInfo(video)", Clock::Video),
+    }
+}
+
+fn p_state(state: PerformanceState) -> Option<u8> {
+    u8::try_from(state.as_c()).ok().filter(|state| *state <= 15)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    #[test]
+    fn used_excludes_reserved_whichever_way_the_driver_counts() {
+        let expected = Memory {
+            free_bytes: Some(90 * GIB),
+            used_bytes: Some(49 * GIB),
+            reserved_bytes: Some(GIB),
+        };
+        assert_eq!(split(140 * GIB, 90 * GIB, 49 * GIB, Some(GIB)), expected);
+        assert_eq!(split(140 * GIB, 90 * GIB, 50 * GIB, Some(GIB)), expected);
+    }
+
+    #[test]
+    fn memory_of_the_largest_number_is_unknown() {
+        let memory = split(140 * GIB, u64::MAX, u64::MAX, Some(u64::MAX));
+        assert_eq!(memory, Memory::default());
+    }
+
+    #[test]
+    fn an_older_driver_tells_nothing_about_reserved_memory() {
+        let memory = split(140 * GIB, 90 * GIB, 50 * GIB, None);
+        assert_eq!(memory.used_bytes, Some(50 * GIB));
+        assert_eq!(memory.reserved_bytes, None);
+    }
+
+    #[test]
+    fn average_power_is_the_counters_gain_and_a_gap_where_it_stood_still_or_went_back() {
+        let (mut energy, start) = (Rate::default(), Instant::now());
+        let mut at =
+            |second, mj| average_power_w(&mut energy, mj, start + Duration::from_secs(second));
+        assert_eq!(at(0, Some(1_000_000)), None);
+        assert_eq!(at(2, Some(1_900_000)), Some(450.0));
+        assert_eq!(at(3, Some(1_900_000)), None);
+        assert_eq!(at(4, Some(10)), None);
+        assert_eq!(at(5, Some(100_010)), Some(100.0));
+    }
+
+    #[test]
+    fn an_unknown_p_state_is_a_gap() {
+        assert_eq!(p_state(PerformanceState::Zero), Some(0));
+        assert_eq!(p_state(PerformanceState::Fifteen), Some(15));
+        assert_eq!(p_state(PerformanceState::Unknown), None);
+    }
+}

@@ -1,0 +1,164 @@
+//! Turns a snapshot into charts. Pure: the same snapshot makes the same frame.
+
+use std::sync::Arc;
+
+use netdata_plugin::chart::{Chart, Instance};
+use netdata_plugin::frame::Frame;
+
+use super::charts::{
+    BAR1_MEMORY, CLOCK_FREQ, DECODER_UTILIZATION, DRIVER_CALL_LATENCY, ENCODER_UTILIZATION,
+    FAN_SPEED, FRAME_BUFFER_MEMORY, GPU_STATE, GPU_UTILIZATION, MEMORY_UTILIZATION, NVIDIA,
+    NVIDIA_SMI, PCIE_LINK, PERFORMANCE_STATE, POWER, POWER_DRAW, PROCESS_MEMORY, PROCESSES,
+    TEMPERATURE,
+};
+use super::snapshot::{Fast, Gpu, Identity, Processes, Slow, Snapshot, State};
+
+/// The GPUs charted so far, kept so that a tick allocates no ids and labels.
+#[derive(Debug, Default)]
+pub struct Instances(Vec<Charted>);
+
+#[derive(Debug)]
+struct Charted {
+    id: Identity,
+    /// Of the charts under Netdata's names.
+    netdata: Arc<Instance>,
+    /// Of the charts that only we have.
+    ours: Arc<Instance>,
+}
+
+impl Charted {
+    fn new(id: &Identity) -> Self {
+        let instance = |chart_type| {
+            Instance::new(chart_type, &format!("gpu_{}_", id.uuid.to_lowercase()))
+                .label("index", id.index.to_string())
+                .label("uuid", id.uuid.as_str())
+                .label("product_name", id.product_name.as_str())
+        };
+        Self {
+            id: id.clone(),
+            netdata: Arc::new(instance(NVIDIA_SMI).label("source", "rs.d")),
+            ours: Arc::new(instance(NVIDIA)),
+        }
+    }
+}
+
+impl Instances {
+    fn of(&mut self, place: usize, id: &Identity) -> &Charted {
+        match self.0.get(place) {
+            Some(charted) if charted.id == *id => {}
+            Some(_) => self.0[place] = Charted::new(id),
+            None => self.0.push(Charted::new(id)),
+        }
+        &self.0[place]
+    }
+}
+
+/// Records every GPU. What is unknown is a gap; a chart with gaps only is not sent.
+pub fn record(snapshot: &Snapshot, instances: &mut Instances, frame: &mut Frame) {
+    for (place, gpu) in snapshot.gpus.iter().enumerate() {
+        let Charted { netdata, ours, .. } = instances.of(place, &gpu.id);
+        state(gpu.state, ours, frame);
+        fast(&gpu.fast, netdata, frame);
+        slow(&gpu.slow, netdata, frame);
+        link(&gpu.slow, ours, frame);
+        power(gpu, ours, frame);
+        if let Some(read) = &gpu.processes {
+            processes(read, ours, frame);
+        }
+        frame
+            .chart(&DRIVER_CALL_LATENCY, ours)
+            .set("fast", gpu.latency.fast_ms)
+            .set("processes", gpu.latency.processes_ms)
+            .set("slow", gpu.latency.slow_ms);
+    }
+}
+
+fn state(state: State, instance: &Arc<Instance>, frame: &mut Frame) {
+    let is = |other| f64::from(u8::from(state == other));
+    frame
+        .chart(&GPU_STATE, instance)
+        .set("ok", is(State::Ok))
+        .set("lost", is(State::Lost))
+        .set("reset_required", is(State::ResetRequired))
+        .set("stale", is(State::Stale));
+}
+
+fn fast(fast: &Fast, instance: &Arc<Instance>, frame: &mut Frame) {
+    let mut one = |chart: &'static Chart, value: Option<f64>| {
+        frame.chart(chart, instance).set(chart.dims[0].id, value);
+    };
+    one(&GPU_UTILIZATION, fast.busy_pct.map(f64::from));
+    one(&MEMORY_UTILIZATION, fast.mem_bus_busy_pct.map(f64::from));
+    one(&DECODER_UTILIZATION, fast.decoder_pct.map(f64::from));
+    one(&ENCODER_UTILIZATION, fast.encoder_pct.map(f64::from));
+    one(&TEMPERATURE, fast.temperature_c.map(f64::from));
+    one(&POWER_DRAW, watts(fast.power_mw));
+    frame
+        .chart(&FRAME_BUFFER_MEMORY, instance)
+        .set("free", bytes(fast.memory.free_bytes))
+        .set("used", bytes(fast.memory.used_bytes))
+        .set("reserved", bytes(fast.memory.reserved_bytes));
+    frame
+        .chart(&CLOCK_FREQ, instance)
+        .set("graphics", fast.clocks.graphics_mhz.map(f64::from))
+        .set("video", fast.clocks.video_mhz.map(f64::from))
+        .set("sm", fast.clocks.sm_mhz.map(f64::from))
+        .set("mem", fast.clocks.mem_mhz.map(f64::from));
+    let mut states = frame.chart(&PERFORMANCE_STATE, instance);
+    for (number, dim) in PERFORMANCE_STATE.dims.iter().enumerate() {
+        let is = |state| f64::from(u8::from(usize::from(state) == number));
+        states.set(dim.id, fast.p_state.map(is));
+    }
+}
+
+fn slow(slow: &Slow, instance: &Arc<Instance>, frame: &mut Frame) {
+    frame
+        .chart(&FAN_SPEED, instance)
+        .set("fan_speed", slow.fan_pct.map(f64::from));
+    frame
+        .chart(&BAR1_MEMORY, instance)
+        .set("free", bytes(slow.bar1_free_bytes))
+        .set("used", bytes(slow.bar1_used_bytes));
+}
+
+fn link(slow: &Slow, instance: &Arc<Instance>, frame: &mut Frame) {
+    let link = slow.pcie;
+    frame
+        .chart(&PCIE_LINK, instance)
+        .set("generation", link.generation.map(f64::from))
+        .set("generation_max", link.max_generation.map(f64::from))
+        .set("width", link.width.map(f64::from))
+        .set("width_max", link.max_width.map(f64::from));
+}
+
+fn power(gpu: &Gpu, instance: &Arc<Instance>, frame: &mut Frame) {
+    frame
+        .chart(&POWER, instance)
+        .set("average", gpu.fast.average_power_w)
+        .set("limit", watts(gpu.slow.power_limit_mw));
+}
+
+fn processes(read: &Processes, instance: &Arc<Instance>, frame: &mut Frame) {
+    frame
+        .chart(&PROCESSES, instance)
+        .set("count", read.rows.len() as f64)
+        .set("unresolved", read.unresolved as f64);
+    let mut memory = frame.chart(&PROCESS_MEMORY, instance);
+    for holding in &read.top {
+        memory.set(&holding.name, bytes(holding.mem_bytes));
+    }
+    memory.set("other", bytes(read.other_bytes));
+}
+
+/// Exact up to 8 PiB.
+fn bytes(bytes: Option<u64>) -> Option<f64> {
+    bytes.map(|bytes| bytes as f64)
+}
+
+fn watts(mw: Option<u32>) -> Option<f64> {
+    mw.map(|mw| f64::from(mw) / 1e3)
+}
+
+#[cfg(test)]
+#[path = "record_tests.rs"]
+mod tests;

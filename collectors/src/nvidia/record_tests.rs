@@ -1,0 +1,340 @@
+//! Snapshots made by hand, and what must and must not be charted of them.
+
+use super::*;
+use crate::gpu_usage::Kind;
+use crate::nvidia::snapshot::{Clocks, Holding, Latency, Memory, PcieLink, Process};
+
+const UUID: &str = "GPU-0A1b2c3d-0000-1111-2222-333344445555";
+
+/// One GPU that tells everything.
+fn gpu() -> Gpu {
+    Gpu {
+        id: Identity {
+            uuid: UUID.to_owned(),
+            index: 2,
+            product_name: "NVIDIA H200 NVL".to_owned(),
+        },
+        state: State::Ok,
+        fast: Fast {
+            busy_pct: Some(97),
+            mem_bus_busy_pct: Some(41),
+            encoder_pct: Some(0),
+            decoder_pct: Some(3),
+            memory: Memory {
+                free_bytes: Some(20_000_000_000),
+                used_bytes: Some(130_000_000_000),
+                reserved_bytes: Some(700_000_000),
+            },
+            power_mw: Some(423_456),
+            energy_mj: Some(987_654_321),
+            average_power_w: Some(419.25),
+            temperature_c: Some(64),
+            clocks: Clocks {
+                graphics_mhz: Some(1_755),
+                sm_mhz: Some(1_740),
+                mem_mhz: Some(3_201),
+                video_mhz: Some(1_215),
+            },
+            p_state: Some(0),
+        },
+        processes: Some(Processes {
+            rows: vec![process(100), process(200)],
+            unresolved: 1,
+            top: vec![holding("sglang::scheduler_TP0", 129_000_000_000)],
+            other_bytes: Some(1_000_000),
+        }),
+        slow: Slow {
+            power_limit_mw: Some(600_000),
+            fan_pct: Some(30),
+            bar1_free_bytes: Some(256_000_000_000),
+            bar1_used_bytes: Some(1_000_000),
+            pcie: PcieLink {
+                generation: Some(1),
+                max_generation: Some(5),
+                width: Some(8),
+                max_width: Some(16),
+            },
+        },
+        latency: Latency {
+            fast_ms: Some(0.125),
+            processes_ms: Some(4.5),
+            slow_ms: Some(1.0),
+        },
+    }
+}
+
+fn process(pid: u32) -> Process {
+    Process {
+        pid,
+        start_ticks: Some(1),
+        name: Some("sglang::scheduler_TP0".to_owned()),
+        mem_bytes: Some(1),
+        sm_pct: None,
+        kind: Kind::Compute,
+    }
+}
+
+fn holding(name: &str, mem_bytes: u64) -> Holding {
+    Holding {
+        name: name.to_owned(),
+        mem_bytes: Some(mem_bytes),
+    }
+}
+
+fn frame_of(gpus: Vec<Gpu>) -> Frame {
+    let mut frame = Frame::default();
+    record(&Snapshot { gpus }, &mut Instances::default(), &mut frame);
+    frame
+}
+
+/// Values of a chart of the first GPU; empty where the chart is absent or has gaps only.
+fn values(frame: &Frame, chart: &Chart) -> Vec<(String, Option<f64>)> {
+    let values: Vec<_> = frame
+        .charts()
+        .find(|recorded| recorded.chart() == chart)
+        .map(|recorded| {
+            let values = recorded.values();
+            values
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect()
+        })
+        .unwrap_or_default();
+    if values
+        .iter()
+        .all(|(_, value): &(_, Option<f64>)| value.is_none())
+    {
+        return vec![];
+    }
+    values
+}
+
+#[test]
+fn a_gpu_that_tells_everything_is_charted_as_it_says() {
+    insta::assert_snapshot!(frame_of(vec![gpu()]));
+}
+
+#[test]
+fn ids_are_in_lower_case_and_labels_as_the_driver_says() {
+    let frame = frame_of(vec![gpu()]);
+    let recorded = frame
+        .charts()
+        .find(|c| *c.chart() == GPU_UTILIZATION)
+        .unwrap();
+    let instance = recorded.instance();
+    assert_eq!(instance.chart_type, "nvidia_smi");
+    assert_eq!(instance.prefix, format!("gpu_{}_", UUID.to_lowercase()));
+    let labels: Vec<_> = instance
+        .labels
+        .iter()
+        .map(|label| (&*label.key, label.value.as_str()))
+        .collect();
+    assert_eq!(
+        labels,
+        [
+            ("index", "2"),
+            ("uuid", UUID),
+            ("product_name", "NVIDIA H200 NVL"),
+            ("source", "rs.d")
+        ]
+    );
+}
+
+#[test]
+fn a_gpu_that_tells_nothing_has_a_state_and_no_other_chart() {
+    let silent = Gpu {
+        id: gpu().id,
+        ..Gpu::default()
+    };
+    let frame = frame_of(vec![silent]);
+    for recorded in frame.charts() {
+        let known = recorded
+            .values()
+            .filter(|(_, value)| value.is_some())
+            .count();
+        let expected = if *recorded.chart() == GPU_STATE { 4 } else { 0 };
+        assert_eq!(known, expected, "{}", recorded.chart().id);
+    }
+    assert!(values(&frame, &GPU_STATE).contains(&("stale".to_owned(), Some(1.0))));
+}
+
+/// Every reading on its own: taking it away takes away its dimensions, and makes no other value differ.
+#[test]
+fn each_missing_reading_is_a_gap_and_nothing_else_changes() {
+    type Forget = fn(&mut Gpu);
+    let cases: &[(Forget, &Chart, &[&str])] = &[
+        (|g| g.fast.busy_pct = None, &GPU_UTILIZATION, &["gpu"]),
+        (
+            |g| g.fast.mem_bus_busy_pct = None,
+            &MEMORY_UTILIZATION,
+            &["memory"],
+        ),
+        (
+            |g| g.fast.encoder_pct = None,
+            &ENCODER_UTILIZATION,
+            &["encoder"],
+        ),
+        (
+            |g| g.fast.decoder_pct = None,
+            &DECODER_UTILIZATION,
+            &["decoder"],
+        ),
+        (
+            |g| g.fast.memory.free_bytes = None,
+            &FRAME_BUFFER_MEMORY,
+            &["free"],
+        ),
+        (
+            |g| g.fast.memory.used_bytes = None,
+            &FRAME_BUFFER_MEMORY,
+            &["used"],
+        ),
+        (
+            |g| g.fast.memory.reserved_bytes = None,
+            &FRAME_BUFFER_MEMORY,
+            &["reserved"],
+        ),
+        (|g| g.fast.power_mw = None, &POWER_DRAW, &["power_draw"]),
+        (|g| g.fast.average_power_w = None, &POWER, &["average"]),
+        (|g| g.slow.power_limit_mw = None, &POWER, &["limit"]),
+        (
+            |g| g.fast.temperature_c = None,
+            &TEMPERATURE,
+            &["temperature"],
+        ),
+        (
+            |g| g.fast.clocks.graphics_mhz = None,
+            &CLOCK_FREQ,
+            &["graphics"],
+        ),
+        (|g| g.fast.clocks.sm_mhz = None, &CLOCK_FREQ, &["sm"]),
+        (|g| g.fast.clocks.mem_mhz = None, &CLOCK_FREQ, &["mem"]),
+        (|g| g.fast.clocks.video_mhz = None, &CLOCK_FREQ, &["video"]),
+        (|g| g.slow.fan_pct = None, &FAN_SPEED, &["fan_speed"]),
+        (|g| g.slow.bar1_free_bytes = None, &BAR1_MEMORY, &["free"]),
+        (|g| g.slow.bar1_used_bytes = None, &BAR1_MEMORY, &["used"]),
+        (
+            |g| g.slow.pcie.generation = None,
+            &PCIE_LINK,
+            &["generation"],
+        ),
+        (
+            |g| g.slow.pcie.max_generation = None,
+            &PCIE_LINK,
+            &["generation_max"],
+        ),
+        (|g| g.slow.pcie.width = None, &PCIE_LINK, &["width"]),
+        (|g| g.slow.pcie.max_width = None, &PCIE_LINK, &["width_max"]),
+        (
+            |g| g.latency.fast_ms = None,
+            &DRIVER_CALL_LATENCY,
+            &["fast"],
+        ),
+        (
+            |g| g.latency.processes_ms = None,
+            &DRIVER_CALL_LATENCY,
+            &["processes"],
+        ),
+        (
+            |g| g.latency.slow_ms = None,
+            &DRIVER_CALL_LATENCY,
+            &["slow"],
+        ),
+    ];
+    let all: Vec<_> = known(&frame_of(vec![gpu()]));
+    for (forget, chart, dims) in cases {
+        let mut gpu = gpu();
+        forget(&mut gpu);
+        let left = known(&frame_of(vec![gpu]));
+        let gone: Vec<_> = all.iter().filter(|value| !left.contains(value)).collect();
+        assert_eq!(gone.len(), dims.len(), "{}", chart.id);
+        for (id, dim, _) in gone {
+            assert_eq!(*id, chart.context);
+            assert!(dims.contains(&dim.as_str()), "{id} {dim}");
+        }
+        assert!(left.iter().all(|value| all.contains(value)), "{}", chart.id);
+    }
+}
+
+/// Every dimension with a value.
+fn known(frame: &Frame) -> Vec<(&'static str, String, f64)> {
+    let charts = frame.charts().flat_map(|recorded| {
+        let context = recorded.chart().context;
+        let values: Vec<_> = recorded.values().map(|(n, v)| (n.to_owned(), v)).collect();
+        values
+            .into_iter()
+            .filter_map(move |(name, value)| Some((context, name, value?)))
+    });
+    charts.collect()
+}
+
+#[test]
+fn a_gpu_without_a_fan_emits_no_fan_chart() {
+    let mut gpu = gpu();
+    gpu.slow.fan_pct = None;
+    assert_eq!(values(&frame_of(vec![gpu]), &FAN_SPEED), []);
+}
+
+#[test]
+fn an_unknown_p_state_is_a_gap_in_all_sixteen() {
+    let mut gpu = gpu();
+    gpu.fast.p_state = Some(8);
+    let states = values(&frame_of(vec![gpu.clone()]), &PERFORMANCE_STATE);
+    let ones: Vec<_> = states
+        .iter()
+        .filter(|(_, value)| *value == Some(1.0))
+        .collect();
+    assert_eq!(states.len(), 16);
+    assert_eq!(ones, [&("P8".to_owned(), Some(1.0))]);
+    gpu.fast.p_state = None;
+    assert_eq!(values(&frame_of(vec![gpu]), &PERFORMANCE_STATE), []);
+}
+
+#[test]
+fn an_unreadable_list_of_processes_is_no_zero_and_an_empty_one_is() {
+    let mut gpu = gpu();
+    gpu.processes = None;
+    let frame = frame_of(vec![gpu.clone()]);
+    assert_eq!(values(&frame, &PROCESSES), []);
+    assert_eq!(values(&frame, &PROCESS_MEMORY), []);
+    gpu.processes = Some(Processes::default());
+    let frame = frame_of(vec![gpu]);
+    assert_eq!(
+        values(&frame, &PROCESSES)[0],
+        ("count".to_owned(), Some(0.0))
+    );
+    assert_eq!(values(&frame, &PROCESS_MEMORY), []);
+}
+
+#[test]
+fn a_lost_gpu_says_so_and_the_others_keep_their_data() {
+    let lost = Gpu {
+        id: Identity {
+            uuid: "GPU-lost".to_owned(),
+            index: 0,
+            ..gpu().id
+        },
+        state: State::Lost,
+        ..Gpu::default()
+    };
+    let frame = frame_of(vec![lost, gpu()]);
+    assert!(values(&frame, &GPU_STATE).contains(&("lost".to_owned(), Some(1.0))));
+    let (alone, both) = (known(&frame_of(vec![gpu()])), known(&frame));
+    assert!(alone.iter().all(|value| both.contains(value)));
+    assert_eq!(both.len(), alone.len() + 4);
+}
+
+#[test]
+fn instances_are_kept_between_ticks_and_rebuilt_for_another_gpu_in_the_same_place() {
+    let (mut instances, mut frame) = (Instances::default(), Frame::default());
+    let first = |frame: &Frame| Arc::clone(frame.charts().next().unwrap().instance());
+    let mut snapshot = Snapshot { gpus: vec![gpu()] };
+    record(&snapshot, &mut instances, &mut frame);
+    let before = first(&frame);
+    frame.clear();
+    record(&snapshot, &mut instances, &mut frame);
+    assert!(Arc::ptr_eq(&before, &first(&frame)));
+    snapshot.gpus[0].id.uuid = "GPU-9".to_owned();
+    frame.clear();
+    record(&snapshot, &mut instances, &mut frame);
+    assert_eq!(first(&frame).prefix, "gpu_gpu-9_");
+}
