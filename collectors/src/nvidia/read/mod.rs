@@ -10,9 +10,10 @@ mod slow;
 mod sm_time;
 
 use std::ffi::OsStr;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
 
@@ -24,9 +25,12 @@ use super::snapshot::{Process, Processes, Snapshot, State};
 /// Link state, limits and fans: nobody looks at them by the second, and a fan takes 137 µs.
 const SLOW_EVERY: Duration = Duration::from_secs(10);
 
+/// Touched only while NVML is initialised.
+const INIT_STACK_BYTES: usize = 4 * 1024 * 1024;
+
 /// NVML, initialised once, and the GPUs that it knows.
 pub struct Reader {
-    nvml: Nvml,
+    nvml: Box<Nvml>,
     library: String,
     devices: Devices,
     buffers: processes::Buffers,
@@ -63,10 +67,7 @@ impl Reader {
     /// # Errors
     /// No library, no driver, no permission, no GPU: a text for the user that says what to do.
     pub fn open(library: &str, processes_every: Duration) -> anyhow::Result<Self> {
-        let nvml = Nvml::builder()
-            .lib_path(OsStr::new(library))
-            .init()
-            .map_err(|error| anyhow!(explain(&error, library)))?;
+        let nvml = load(library)?.map_err(|error| anyhow!(explain(&error, library)))?;
         let mut reader = Self {
             nvml,
             library: library.to_owned(),
@@ -90,7 +91,7 @@ impl Reader {
         }
         let driver = reader.nvml.sys_driver_version();
         log::info!(
-            "{} GPUs, the first a {}, driver {}",
+            "{} GPUs ({}, …), driver {}",
             gpus.len(),
             gpus[0].id.product_name,
             driver.as_deref().unwrap_or("of unknown version"),
@@ -170,6 +171,25 @@ impl Reader {
     fn explain(&self, error: &NvmlError) -> anyhow::Error {
         anyhow!(explain(error, &self.library))
     }
+}
+
+/// Initialises NVML on a thread of its own: nvml_wrapper builds its table of 400 functions on the stack,
+/// which is more than a job's thread has, and nobody knows what the driver itself needs.
+fn load(library: &str) -> anyhow::Result<Result<Box<Nvml>, NvmlError>> {
+    thread::scope(|scope| {
+        let init = || {
+            let nvml = Nvml::builder().lib_path(OsStr::new(library)).init();
+            nvml.map(Box::new)
+        };
+        let thread = thread::Builder::new()
+            .name("nvml-init".to_owned())
+            .stack_size(INIT_STACK_BYTES)
+            .spawn_scoped(scope, init)
+            .context("cannot start a thread to initialise NVML on")?;
+        thread
+            .join()
+            .map_err(|_| anyhow!("initialising NVML panicked: see the log above"))
+    })
 }
 
 /// Runs `calls` and returns how long it took, in milliseconds.
