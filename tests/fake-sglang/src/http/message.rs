@@ -19,6 +19,8 @@ pub struct Request {
     /// Without query.
     pub path: String,
     pub keep_alive: bool,
+    /// Whether the client understands chunks.
+    pub http_1_1: bool,
 }
 
 impl Request {
@@ -34,10 +36,12 @@ impl Request {
             return Err(io::ErrorKind::InvalidData.into());
         };
         let path = target.split('?').next().unwrap_or(target).to_owned();
+        let http_1_1 = version == "HTTP/1.1";
         let mut request = Self {
             method: method.to_owned(),
             path,
-            keep_alive: version == "HTTP/1.1",
+            keep_alive: http_1_1,
+            http_1_1,
         };
         let mut body = 0;
         for _ in 0..MAX_HEADERS {
@@ -99,18 +103,18 @@ impl Answer {
         Self::json(status, format!("{{\"detail\":\"{}\"}}", reason(status)))
     }
 
-    /// The bytes on the wire.
-    pub fn encode(&self, keep_alive: bool) -> Vec<u8> {
+    /// The bytes on the wire, as the asking client takes them.
+    pub fn encode(&self, asked: &Request) -> Vec<u8> {
         let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
         let _ = write!(
             head,
             "server: uvicorn\r\ncontent-type: {}\r\n",
             self.content_type
         );
-        if !keep_alive {
+        if !asked.keep_alive {
             head.push_str("connection: close\r\n");
         }
-        if !self.chunked {
+        if !(self.chunked && asked.http_1_1) {
             let _ = write!(head, "content-length: {}\r\n\r\n", self.body.len());
             return [head.as_bytes(), self.body.as_bytes()].concat();
         }
@@ -189,13 +193,14 @@ mod tests {
     #[test]
     fn chunks_carry_the_whole_body_and_an_end() {
         let body = "0123456789abcdef".repeat(1024);
+        let asked = read("GET / HTTP/1.1\r\n\r\n").unwrap().unwrap();
         let answer = Answer {
             status: 200,
             content_type: "text/plain",
             body: body.clone(),
             chunked: true,
         };
-        let wire = String::from_utf8(answer.encode(true)).unwrap();
+        let wire = String::from_utf8(answer.encode(&asked)).unwrap();
         let (head, mut rest) = wire.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains("chunked"));
         let mut decoded = String::new();
@@ -210,5 +215,11 @@ mod tests {
             rest = &after[size + 2..];
         }
         assert_eq!(decoded, body);
+        let old = read("GET / HTTP/1.0\r\n\r\n").unwrap().unwrap();
+        assert!(
+            String::from_utf8(answer.encode(&old))
+                .unwrap()
+                .ends_with(&format!("\r\n\r\n{body}"))
+        );
     }
 }

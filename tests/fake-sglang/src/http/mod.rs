@@ -37,7 +37,7 @@ fn converse(stream: &TcpStream, server: &Server) -> std::io::Result<()> {
         server.faults.hang.wait();
         let answer = routes::answer(server, &request);
         let mut writer = stream;
-        writer.write_all(&answer.encode(request.keep_alive))?;
+        writer.write_all(&answer.encode(&request))?;
         if !request.keep_alive {
             break;
         }

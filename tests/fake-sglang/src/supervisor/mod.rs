@@ -166,6 +166,8 @@ impl Supervisor {
     }
 
     fn execute(&mut self, line: &str) -> Result<String> {
+        // A command may overtake the signal of a death.
+        self.notice_end()?;
         let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
         match verb {
             "restart" => self.restart(),
@@ -195,11 +197,11 @@ impl Supervisor {
 
     /// A new process: growth and gauges as last set, no faults, counters from zero.
     fn restart(&mut self) -> Result<String> {
-        if self.running.is_some() {
-            self.past_requests = self.requests()?;
-            self.past_connections = self.connections()?;
-            self.stop();
+        // A server that no longer answers takes its counts along.
+        if let (Ok(requests), Ok(connections)) = (self.requests(), self.connections()) {
+            (self.past_requests, self.past_connections) = (requests, connections);
         }
+        self.stop();
         self.config.from_zero = true;
         self.start()?;
         self.restarts += 1;
