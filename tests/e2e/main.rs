@@ -1,0 +1,156 @@
+//! The whole thing on real parts: the real plugin under the real Netdata inside the real Apptainer, started
+//! by the launcher as an ordinary user. GPUs are simulated behind NVML's own interface, servers replay what
+//! real ones sent. Run by `make test`, which provides what `Place::prepare` asks for.
+
+mod agreement;
+mod binaries;
+mod gpus;
+mod lab;
+mod life_cycle;
+mod log_lines;
+mod no_gpu;
+mod ports;
+mod reality;
+mod servers;
+mod withheld;
+
+use std::sync::{Arc, LazyLock};
+
+use harness::place::Place;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use lab::Lab;
+
+/// A test on an instance of its own.
+type Alone = fn(&Place) -> anyhow::Result<()>;
+/// A test on the instance that all of these share.
+type Shared = fn(&Lab) -> anyhow::Result<()>;
+
+/// The shared instance takes minutes to prove what takes minutes: its tests wait side by side.
+const AT_ONCE: usize = 8;
+
+const ALONE: &[(&str, Alone)] = &[
+    (
+        "what_the_launcher_binds_needs_no_newer_glibc_than_2_28",
+        binaries::need_glibc_2_28,
+    ),
+    (
+        "a_machine_without_gpu_gets_everything_else",
+        no_gpu::gets_everything_else,
+    ),
+    (
+        "stop_leaves_nothing_behind",
+        life_cycle::stop_leaves_nothing,
+    ),
+    (
+        "stop_leaves_nothing_after_the_outer_process_was_killed",
+        life_cycle::outer_killed,
+    ),
+    (
+        "stop_leaves_nothing_after_netdata_was_killed",
+        life_cycle::netdata_killed,
+    ),
+    ("start_and_stop_may_be_said_twice", life_cycle::said_twice),
+    (
+        "a_pid_file_with_a_foreign_pid_harms_nobody",
+        life_cycle::foreign_pid,
+    ),
+    (
+        "a_pid_file_from_before_a_reboot_is_stale",
+        life_cycle::reboot,
+    ),
+    ("a_taken_port_is_named_with_its_holder", ports::taken),
+];
+
+const SHARED: &[(&str, Shared)] = &[
+    ("the_parts_are_real", reality::parts_are_real),
+    (
+        "every_chart_is_there_within_ten_seconds",
+        lab::charts_within_ten_seconds,
+    ),
+    (
+        "moving_gpu_charts_move_and_constant_ones_equal_their_source",
+        gpus::move_or_hold,
+    ),
+    ("moving_server_charts_move", servers::charts_move),
+    (
+        "a_server_without_metrics_has_its_state_and_processes",
+        servers::without_metrics,
+    ),
+    (
+        "rates_percentiles_and_usage_equal_what_the_capture_implies",
+        servers::equal_the_capture,
+    ),
+    (
+        "a_dimension_withheld_for_ten_ticks_returns_without_a_spike",
+        withheld::returns_without_spike,
+    ),
+    (
+        "independent_readers_agree_with_what_was_charted",
+        agreement::independent_readers,
+    ),
+    (
+        "nobody_contacts_a_schedulers_socket_or_polls_health",
+        servers::only_metrics_is_asked_for,
+    ),
+    (
+        "the_error_log_holds_only_what_it_may",
+        log_lines::only_allowed,
+    ),
+];
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_ONCE);
+    if arguments.list {
+        libtest_mimic::run(&arguments, trials(None)).exit();
+    }
+    let place = match Place::prepare() {
+        Ok(place) => Arc::new(place),
+        Err(error) => {
+            eprintln!("the end-to-end tests cannot run: {error:#}");
+            std::process::exit(1);
+        }
+    };
+    let lab = {
+        let place = Arc::clone(&place);
+        Arc::new(Setting {
+            place: Arc::clone(&place),
+            lab: LazyLock::new(Box::new(move || {
+                Lab::start(&place).map_err(|error| format!("{error:#}"))
+            })),
+        })
+    };
+    let conclusion = libtest_mimic::run(&arguments, trials(Some(&lab)));
+    drop(lab);
+    conclusion.exit();
+}
+
+/// The place, and the shared instance once a test asked for it.
+struct Setting {
+    place: Arc<Place>,
+    #[allow(clippy::type_complexity)]
+    lab: LazyLock<Result<Lab, String>, Box<dyn FnOnce() -> Result<Lab, String> + Send>>,
+}
+
+fn trials(setting: Option<&Arc<Setting>>) -> Vec<Trial> {
+    let failed = |error: anyhow::Error| Failed::from(format!("{error:#}"));
+    let shared = SHARED.iter().map(|(name, test)| {
+        let setting = setting.map(Arc::clone);
+        Trial::test(*name, move || {
+            let setting = setting.ok_or("no place")?;
+            let lab = setting
+                .lab
+                .as_ref()
+                .map_err(|error| Failed::from(error.as_str()))?;
+            test(lab).map_err(failed)
+        })
+    });
+    let alone = ALONE.iter().map(|(name, test)| {
+        let setting = setting.map(Arc::clone);
+        Trial::test(*name, move || {
+            test(&setting.ok_or("no place")?.place).map_err(failed)
+        })
+    });
+    shared.chain(alone).collect()
+}

@@ -1,0 +1,44 @@
+//! A counter that goes away and comes back.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use harness::capture::Capture;
+
+use crate::lab::{GROWTH, Lab};
+
+/// Ten ticks of the interval at which servers are read.
+const WITHHELD_FOR: Duration = Duration::from_secs(10 * 5);
+
+/// The decode counter is missing from ten scrapes: it is a gap meanwhile, and what comes back is its rate.
+pub fn returns_without_spike(lab: &Lab) -> anyhow::Result<()> {
+    let capture = Capture::read(&lab.steady.capture)?;
+    let rate = GROWTH * capture.rate(&["sglang:realtime_tokens_total{", "mode=\"decode\""]);
+    // The test of exact agreement looks at the first two minutes.
+    lab.wait_until(Duration::from_secs(150));
+    let chart = Lab::chart_of(&lab.steady, "token_throughput");
+    let before = lab.instance.api().series(&chart, 30)?.values("decode")?;
+    ensure!(!before.is_empty(), "no decode rate before it was withheld");
+    // Labels come in any order: the whole family is withheld.
+    lab.steady.tell("withhold sglang:realtime_tokens_total")?;
+    std::thread::sleep(WITHHELD_FOR);
+    let meanwhile = lab.instance.api().series(&chart, 25)?.values("decode")?;
+    lab.steady.tell("restore sglang:realtime_tokens_total")?;
+    ensure!(
+        meanwhile.is_empty(),
+        "values while there was no counter: {meanwhile:?}"
+    );
+    std::thread::sleep(Duration::from_secs(30));
+    let after = lab.instance.api().series(&chart, 30)?.values("decode")?;
+    let highest = after.iter().copied().fold(f64::NAN, f64::max);
+    eprintln!(
+        "rate {rate:.1}, highest after the return {highest:.1}, of {} values",
+        after.len()
+    );
+    ensure!(after.len() >= 2, "it did not come back: {after:?}");
+    ensure!(
+        highest <= rate * 1.05,
+        "{highest} after the return, the rate is {rate}"
+    );
+    Ok(())
+}
