@@ -114,6 +114,9 @@ impl Gpu {
         model.readings = entry.readings.clone().or(model.readings);
         model.pcie = entry.pcie.clone().or(model.pcie);
         let load = model.readings.load.take().unwrap_or(Signal::Constant(0.0));
+        if load.follows_load() {
+            return Err(format!("gpus: {index}: the load cannot follow itself"));
+        }
         model.resolve(&load);
         let mut processes = entry.processes.clone();
         for process in &mut processes {

@@ -13,7 +13,6 @@ pub struct Scenario {
     /// As `nvidia-smi` prints it, such as `580.95.05`.
     pub driver_version: String,
     /// What `nvmlSystemGetNVMLVersion` says; by default the CUDA major and the driver version.
-    #[serde(default)]
     pub nvml_version: Option<String>,
     /// The CUDA version of the driver, such as `"13.0"`.
     pub cuda_version: String,
@@ -24,7 +23,6 @@ pub struct Scenario {
     #[serde(default = "proc_root_default")]
     pub proc_root: String,
     /// A file that counts calls by name; `{pid}` stands for the process that calls.
-    #[serde(default)]
     pub call_log: Option<String>,
     /// What goes wrong.
     #[serde(default)]
@@ -48,9 +46,7 @@ pub struct Model {
     pub brand: Brand,
     /// CUDA compute capability, such as `"9.0"`.
     pub compute_capability: String,
-    #[serde(default)]
     pub cores: Option<u32>,
-    #[serde(default)]
     pub vbios: Option<String>,
     /// PCI device and subsystem id, device in the upper half.
     #[serde(default)]
@@ -58,17 +54,12 @@ pub struct Model {
     #[serde(default)]
     pub pci_subsystem_id: u32,
     pub memory: Memory,
-    #[serde(default)]
     pub bar1: Option<Bar1>,
-    #[serde(default)]
     pub power_limit_w: Option<PowerLimit>,
-    #[serde(default)]
     pub max_clocks_mhz: Option<Clocks<u32>>,
     #[serde(default)]
     pub temperature_thresholds_c: Thresholds,
-    #[serde(default)]
     pub pcie: Option<Pcie>,
-    #[serde(default)]
     pub ecc: Option<Ecc>,
     /// Whether MIG exists (and is off).
     #[serde(default)]
@@ -113,7 +104,6 @@ pub enum Brand {
 pub struct Memory {
     pub total_mib: f64,
     pub reserved_mib: f64,
-    #[serde(default)]
     pub bus_width_bits: Option<u32>,
 }
 
@@ -131,7 +121,6 @@ pub struct PowerLimit {
     pub max: f64,
     pub default: f64,
     /// The limit in force; the default one if left out.
-    #[serde(default)]
     pub current: Option<f64>,
 }
 
@@ -148,13 +137,9 @@ pub struct Clocks<T> {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Thresholds {
-    #[serde(default)]
     pub shutdown: Option<u32>,
-    #[serde(default)]
     pub slowdown: Option<u32>,
-    #[serde(default)]
     pub memory_max: Option<u32>,
-    #[serde(default)]
     pub gpu_max: Option<u32>,
 }
 
@@ -166,7 +151,6 @@ pub struct Pcie {
     pub width: Signal,
     pub max_generation: u32,
     pub max_width: u32,
-    #[serde(default)]
     pub replays: Option<Signal>,
 }
 
@@ -176,9 +160,7 @@ pub struct Ecc {
     pub corrected: Signal,
     pub uncorrected: Signal,
     /// Rows remapped; without it the GPU retires pages instead (none).
-    #[serde(default)]
     pub remapped_corrected: Option<Signal>,
-    #[serde(default)]
     pub remapped_uncorrected: Option<Signal>,
 }
 
@@ -216,7 +198,6 @@ pub struct Gpu {
     /// A key of `models`.
     pub model: String,
     pub uuid: String,
-    #[serde(default)]
     pub serial: Option<String>,
     /// `domain:bus:device.function`, such as `00000000:17:00.0`.
     pub pci_bus_id: String,
@@ -227,7 +208,6 @@ pub struct Gpu {
     #[serde(default)]
     pub readings: Readings,
     /// A PCIe link that replaces the model's.
-    #[serde(default)]
     pub pcie: Option<Pcie>,
     /// Added to the model's.
     #[serde(default)]
@@ -247,7 +227,6 @@ pub struct Xid {
     #[serde(default)]
     pub at_s: f64,
     /// How often it happens again; never, if left out.
-    #[serde(default)]
     pub every_s: Option<f64>,
 }
 
@@ -266,23 +245,17 @@ impl Xid {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Process {
-    #[serde(default)]
     pub pid: Option<u32>,
     /// The process's title, which is its first argument; a final `*` matches every title that
     /// starts so.
-    #[serde(default)]
     pub match_cmdline: Option<String>,
     #[serde(rename = "type", default)]
     pub kind: ProcessKind,
     pub memory_mib: Signal,
     /// Share of the SMs, percent; by default what the GPU's utilisation says.
-    #[serde(default)]
     pub sm: Option<Signal>,
-    #[serde(default)]
     pub mem: Option<Signal>,
-    #[serde(default)]
     pub enc: Option<Signal>,
-    #[serde(default)]
     pub dec: Option<Signal>,
 }
 
@@ -302,10 +275,8 @@ pub struct Fault {
     /// The call's name; a final `*` matches every name that starts so.
     pub call: String,
     /// The GPU's index; every GPU, and calls about none, if left out.
-    #[serde(default)]
     pub gpu: Option<usize>,
     /// The `nvmlReturn_t` to answer.
-    #[serde(default)]
     pub code: Option<u32>,
     /// How long the call takes before it answers.
     #[serde(default)]

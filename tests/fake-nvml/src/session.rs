@@ -50,9 +50,13 @@ fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes the next call look at the scenario's file even if the last look was just now.
+/// Before the first initialisation: makes the next call search for the scenario anew.
 pub fn look_again() {
-    state().looked = None;
+    let mut state = state();
+    if state.initialised == 0 {
+        state.looked = None;
+        state.source = None;
+    }
 }
 
 /// Counts an initialisation. Fails if there is no valid scenario at all.
@@ -128,7 +132,10 @@ impl State {
             return;
         }
         self.looked = Some(Instant::now());
-        let source = Source::current();
+        let source = match &self.source {
+            None | Some(Source::BuiltIn) => Source::search(),
+            Some(file) => file.as_it_is_now(),
+        };
         if self.source.as_ref() == Some(&source) {
             return;
         }

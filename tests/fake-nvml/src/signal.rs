@@ -99,6 +99,7 @@ impl Signal {
             Self::Ramp(r) => {
                 r.from + (r.to - r.from) * ((t + r.phase_s) / r.period_s).rem_euclid(1.0)
             }
+            // No machine holds one: see `follows_load`.
             Self::Load(_) => 0.0,
             Self::Sum(parts) => parts.iter().map(|part| part.at(t)).sum(),
             Self::Scaled {
@@ -145,6 +146,15 @@ impl Signal {
             },
             Self::Sum(parts) => Self::Sum(parts.iter().map(|part| part.with_load(load)).collect()),
             other => other.clone(),
+        }
+    }
+
+    /// Whether a `load:` is left in it, which only [`Signal::with_load`] gives a value.
+    pub fn follows_load(&self) -> bool {
+        match self {
+            Self::Load(_) => true,
+            Self::Sum(parts) => parts.iter().any(Self::follows_load),
+            _ => false,
         }
     }
 

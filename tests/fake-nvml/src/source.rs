@@ -26,8 +26,8 @@ pub enum Source {
 }
 
 impl Source {
-    /// The scenario in force now.
-    pub fn current() -> Self {
+    /// The first scenario there is.
+    pub fn search() -> Self {
         // Read once: the program around us may change its environment from another thread.
         static NAMED: OnceLock<Option<OsString>> = OnceLock::new();
         if let Some(path) = NAMED.get_or_init(|| std::env::var_os(SCENARIO_VARIABLE)) {
@@ -43,6 +43,14 @@ impl Source {
             .chain([PathBuf::from(SYSTEM_FILE)])
             .find(|path| path.exists())
             .map_or(Self::BuiltIn, Self::file)
+    }
+
+    /// The same place, as it is now. A file that has gone keeps its place: it may come back.
+    pub fn as_it_is_now(&self) -> Self {
+        match self {
+            Self::BuiltIn => Self::BuiltIn,
+            Self::File(path, _) => Self::file(path.clone()),
+        }
     }
 
     fn file(path: PathBuf) -> Self {

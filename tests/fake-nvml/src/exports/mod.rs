@@ -7,7 +7,6 @@ macro_rules! device_calls {
         #[unsafe(no_mangle)]
         #[allow(non_snake_case)]
         pub extern "C" fn $name(device: $crate::session::Device $(, $arg: $type)*) -> u32 {
-            #[allow(unused_mut)]
             $crate::call::device(stringify!($name), device, |$gpu| $body)
         }
     )*};
