@@ -73,7 +73,7 @@ pub fn gets_everything_else(place: &Place) -> anyhow::Result<()> {
         driver[0]
     );
     let failing = api
-        .series("netdata.rs_d_nvidia_local_status", 5)?
+        .series("netdata.rs_d_nvidia_gpus_status", 5)?
         .values("failing")?;
     ensure!(
         failing.last() == Some(&1.0),

@@ -50,11 +50,12 @@ fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Before the first initialisation: makes the next call search for the scenario anew.
+/// Before an initialisation: makes the next call look at the scenario at once, and search for it anew if
+/// nobody uses the library yet.
 pub fn look_again() {
     let mut state = state();
+    state.looked = None;
     if state.initialised == 0 {
-        state.looked = None;
         state.source = None;
     }
 }

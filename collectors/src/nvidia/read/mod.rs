@@ -198,3 +198,6 @@ fn timed(calls: impl FnOnce()) -> Option<f64> {
     calls();
     Some(began.elapsed().as_secs_f64() * 1e3)
 }
+
+#[cfg(test)]
+mod tests;
