@@ -165,9 +165,20 @@ fn run(setup: &Setup, job: Job, shared: &Shared, writer: &mut Writer) -> anyhow:
             return Ok(());
         }
         let every = Duration::from_secs(update_every.into());
-        if shared.wait(clock::until_next_tick(SystemTime::now(), every)) {
+        if shared.wait(pause(SystemTime::now(), every, now.elapsed())) {
             return Ok(());
         }
+    }
+}
+
+/// The time to the next tick on the grid. A job starts off the grid: a tick that would follow its first one
+/// within a quarter of the interval is skipped, because a rate over so short a time is mostly noise.
+fn pause(now: SystemTime, every: Duration, since_tick: Duration) -> Duration {
+    let next = clock::until_next_tick(now, every);
+    if since_tick + next < every / 4 {
+        next + every
+    } else {
+        next
     }
 }
 
@@ -194,5 +205,39 @@ fn judge(
             }
             Ok(failures + 1)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    #[test]
+    fn the_second_tick_is_never_right_after_the_first() {
+        let (every, at) = (Duration::from_secs(5), |ms| {
+            UNIX_EPOCH + Duration::from_millis(ms)
+        });
+        let quick = Duration::from_millis(10);
+        assert_eq!(pause(at(14_500), every, quick), Duration::from_millis(5500));
+        assert_eq!(pause(at(12_000), every, quick), Duration::from_secs(3));
+        // A tick that took long was not right now: the grid holds.
+        assert_eq!(pause(at(14_500), every, every), Duration::from_millis(500));
+    }
+
+    #[test]
+    fn a_failure_is_told_once_and_ten_in_a_row_end_the_job() {
+        let (mut told, mut failures) = (None, 0);
+        for _ in 0..FAILURES_TO_END - 1 {
+            failures = judge(Err(anyhow!("no answer")), failures, &mut told).unwrap();
+        }
+        assert_eq!(
+            (failures, told.as_deref()),
+            (FAILURES_TO_END - 1, Some("no answer"))
+        );
+        assert!(judge(Err(anyhow!("no answer")), failures, &mut told).is_err());
+        assert_eq!(judge(Ok(()), failures, &mut told).unwrap(), 0);
+        assert_eq!(told, None);
     }
 }
