@@ -1,0 +1,270 @@
+//! The job of one server: asks it for its page where that is allowed, and keeps what follows from its
+//! pages. Lives on when the server is started again on the same address.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use netdata_plugin::frame::Frame;
+use netdata_plugin::module::{Collector, Tick};
+
+use super::activity::Schedulers;
+use super::history::History;
+use super::record::{Instances, Page, Reading, record};
+use super::scrape::Reader;
+use super::snapshot::Snapshot;
+use super::state::{Finding, judge};
+use super::stretch::Stretch;
+use super::{Options, Servers};
+use crate::engine::{Address, Role, Tree};
+use crate::http::Client;
+use crate::processes::{Listener, Listeners, Stat, effective_uid};
+
+/// Longest page taken; the longest of real servers has 100 KiB.
+const MAX_PAGE: usize = 4 * 1024 * 1024;
+/// Pause before a server that has no page is asked again: each request is a line in its log, and it
+/// cannot get a page without being started again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// One server's job.
+pub struct ServerCollector {
+    name: String,
+    servers: Arc<Servers>,
+    proc_root: PathBuf,
+    options: Options,
+    life: Option<Life>,
+    instances: Instances,
+    reader: Reader,
+    snapshot: Snapshot,
+    body: Vec<u8>,
+}
+
+/// What is known of the server's process at hand; another one's is of no use.
+struct Life {
+    pid: u32,
+    start_ticks: u64,
+    client: Option<Client>,
+    history: History,
+    stretch: Stretch,
+    answered: bool,
+    ask_again_at: Option<Instant>,
+    told_no_metrics: bool,
+    trouble: Option<String>,
+}
+
+/// A page that was read into the collector's snapshot.
+struct Fetched {
+    at: Instant,
+    took: Duration,
+}
+
+impl ServerCollector {
+    /// The job of the server `name` among `servers`.
+    #[must_use]
+    pub fn new(name: String, servers: Arc<Servers>, proc_root: PathBuf, options: Options) -> Self {
+        Self {
+            name,
+            servers,
+            proc_root,
+            options,
+            life: None,
+            instances: Instances::default(),
+            reader: Reader::default(),
+            snapshot: Snapshot::default(),
+            body: Vec::new(),
+        }
+    }
+
+    /// Reads the page into the snapshot, or finds out why there is none.
+    fn fetch(&mut self, tree: &Tree, life: &mut Life, now: Instant) -> Result<Fetched, Finding> {
+        let server = &tree.server;
+        let address = match server.address() {
+            Address::Literal(address) => address,
+            Address::Name => {
+                return Err(life.unasked(format!(
+                    "its host {:?} is a name, which is not looked up: start it with an address",
+                    server.host
+                )));
+            }
+        };
+        match self.listener(tree, address) {
+            Listener::Own => {}
+            Listener::None => return Err(Finding::NotListening),
+            Listener::Other => {
+                return Err(life.unasked(format!(
+                    "another user's process listens on {address}: it is not asked"
+                )));
+            }
+        }
+        if server.tls {
+            return Err(life.unasked("it speaks TLS, which is not supported yet".to_owned()));
+        }
+        if life.ask_again_at.is_some_and(|at| now < at) {
+            return Err(Finding::NoPage);
+        }
+        self.ask(tree, address, life)
+    }
+
+    fn ask(
+        &mut self,
+        tree: &Tree,
+        address: SocketAddr,
+        life: &mut Life,
+    ) -> Result<Fetched, Finding> {
+        let client = match life.client.take() {
+            Some(client) => client,
+            None => Client::new(address, "/metrics", self.options.timeout(), MAX_PAGE)
+                .map_err(|error| life.unasked(format!("{error:#}")))?,
+        };
+        let asked = Instant::now();
+        let answer = life.client.insert(client).get(&mut self.body);
+        let at = Instant::now();
+        let status = answer.map_err(|error| life.unasked(format!("{error:#}")))?;
+        match status {
+            200 => self.reader.read(&self.body, &mut self.snapshot),
+            404 => {
+                life.answered = true;
+                life.ask_again_at = Some(at + ASK_AGAIN_AFTER);
+                life.tell_no_metrics(&tree.server.name());
+                return Err(Finding::NoPage);
+            }
+            status => {
+                return Err(life.unasked(format!("/metrics was answered with status {status}")));
+            }
+        }
+        life.answered = true;
+        if self.snapshot.series == 0 {
+            return Err(Finding::NoPage);
+        }
+        Ok(Fetched {
+            at,
+            took: at - asked,
+        })
+    }
+
+    /// Who listens where the server says it does.
+    fn listener(&self, tree: &Tree, address: SocketAddr) -> Listener {
+        // A process without an owner has just ended, and what listens there now is another's.
+        effective_uid(&self.proc_root, tree.pid).map_or(Listener::None, |uid| {
+            Listeners::read(&self.proc_root).at(address.ip(), address.port(), uid)
+        })
+    }
+}
+
+impl Collector for ServerCollector {
+    fn collect(&mut self, tick: Tick, frame: &mut Frame) -> anyhow::Result<()> {
+        let Some(tree) = self.servers.get(&self.name) else {
+            bail!("the server on {} has ended", self.name);
+        };
+        let known = self
+            .life
+            .take()
+            .filter(|life| (life.pid, life.start_ticks) == (tree.pid, tree.start_ticks));
+        let mut life = known.unwrap_or_else(|| Life::new(&tree, self.options.window()));
+        let schedulers = schedulers(&self.proc_root, &tree);
+        life.history
+            .activity
+            .observe_schedulers(schedulers, tick.now);
+        let fetched = self.fetch(&tree, &mut life, tick.now);
+        let finding = match &fetched {
+            Ok(page) => {
+                life.recovered();
+                life.history.take(&self.snapshot, page.at);
+                life.stretch.scraped(page.took);
+                Finding::Page {
+                    stalled: life.history.activity.stalled(page.at),
+                }
+            }
+            Err(finding) => {
+                life.history.miss(tick.now);
+                *finding
+            }
+        };
+        let page = fetched.ok().map(|page| Page {
+            snapshot: &self.snapshot,
+            history: &life.history,
+            fresh: life.history.activity.fresh(page.at, tick.every),
+            took: page.took,
+            every: tick.every,
+        });
+        let reading = Reading {
+            server: &tree.server,
+            state: judge(finding, life.answered),
+            page,
+        };
+        record(&reading, &mut self.instances, frame);
+        self.life = Some(life);
+        Ok(())
+    }
+
+    fn stretched_to(&self) -> Option<u32> {
+        self.life.as_ref()?.stretch.every()
+    }
+}
+
+impl Life {
+    fn new(tree: &Tree, window: Duration) -> Self {
+        Self {
+            pid: tree.pid,
+            start_ticks: tree.start_ticks,
+            client: None,
+            history: History::new(window),
+            stretch: Stretch::default(),
+            answered: false,
+            ask_again_at: None,
+            told_no_metrics: false,
+            trouble: None,
+        }
+    }
+
+    /// Logs why there was no answer, unless that is known.
+    fn unasked(&mut self, why: String) -> Finding {
+        if self.trouble.as_ref() != Some(&why) {
+            log::warn!("{why}");
+            self.trouble = Some(why);
+        }
+        Finding::NoAnswer
+    }
+
+    fn recovered(&mut self) {
+        self.ask_again_at = None;
+        if self.trouble.take().is_some() {
+            log::info!("/metrics is answered again");
+        }
+    }
+
+    fn tell_no_metrics(&mut self, server: &str) {
+        if !std::mem::replace(&mut self.told_no_metrics, true) {
+            log::warn!(
+                "{server} has no metrics, only its state and its processes are charted: \
+                 for the others add --enable-metrics to its command line and start it again"
+            );
+        }
+    }
+}
+
+/// What /proc says of the processes that run the model.
+fn schedulers(proc_root: &Path, tree: &Tree) -> Schedulers {
+    let mut found = Schedulers::default();
+    for (pid, role) in &tree.members {
+        if *role != Role::Scheduler {
+            continue;
+        }
+        let Ok(text) = fs::read(proc_root.join(format!("{pid}/stat"))) else {
+            continue;
+        };
+        match Stat::parse(&text).map(|stat| stat.state) {
+            Some('T' | 't') => found.stopped = true,
+            Some('D') => found.uninterruptible = true,
+            _ => {}
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+#[path = "collector_tests.rs"]
+mod tests;

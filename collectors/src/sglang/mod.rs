@@ -1,0 +1,157 @@
+//! Module `sglang`: finds the SGLang servers of this host by their processes, one job each, and charts
+//! what their `/metrics` say.
+
+mod activity;
+mod charts;
+mod collector;
+mod history;
+mod ranks;
+mod record;
+mod scrape;
+mod snapshot;
+mod state;
+mod stretch;
+mod throughput;
+mod window;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use netdata_plugin::module::{Collector, Discover, Job};
+use serde::Deserialize;
+
+use crate::engine::{Processes, Tree, identify, trees};
+use crate::modules::{Context, Module};
+use collector::ServerCollector;
+
+/// The module's entry in the registry.
+pub const MODULE: Module = Module {
+    name: "sglang",
+    open: |context| {
+        let options = context.config.read("rs.d/sglang.conf")?;
+        Ok(Box::new(Finder::new(context, options)))
+    },
+};
+
+/// `rs.d/sglang.conf`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// Seconds between two scrapes of a server; never shorter than the plugin's own interval, longer where
+    /// a scrape costs the server much.
+    pub update_every: NonZeroU32,
+    /// Seconds after which a server that has not answered is given up for this time.
+    pub timeout: NonZeroU32,
+    /// Seconds over which percentiles are taken.
+    pub window: NonZeroU32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        const fn seconds(seconds: u32) -> NonZeroU32 {
+            NonZeroU32::new(seconds).unwrap()
+        }
+        Self {
+            update_every: const { seconds(5) },
+            timeout: const { seconds(3) },
+            window: const { seconds(60) },
+        }
+    }
+}
+
+impl Options {
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout.get().into())
+    }
+
+    fn window(&self) -> Duration {
+        Duration::from_secs(self.window.get().into())
+    }
+}
+
+/// The servers that run now, by name: discovery writes, the jobs read.
+#[derive(Debug, Default)]
+pub struct Servers(Mutex<BTreeMap<String, Arc<Tree>>>);
+
+impl Servers {
+    /// The server `name`, if it runs.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Arc<Tree>> {
+        let servers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        servers.get(name).map(Arc::clone)
+    }
+
+    fn replace(&self, servers: BTreeMap<String, Arc<Tree>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = servers;
+    }
+}
+
+/// Finds a job for each server.
+struct Finder {
+    options: Options,
+    update_every: u32,
+    proc_root: PathBuf,
+    processes: Processes,
+    servers: Arc<Servers>,
+}
+
+impl Finder {
+    fn new(context: &Context, options: Options) -> Self {
+        Self {
+            update_every: context.update_every.max(options.update_every.get()),
+            options,
+            proc_root: context.proc_root.clone(),
+            processes: Processes::new(&context.proc_root, identify),
+            servers: Arc::default(),
+        }
+    }
+
+    fn job(&self, name: &str) -> Job {
+        let (name, servers) = (name.to_owned(), Arc::clone(&self.servers));
+        let (proc_root, options) = (self.proc_root.clone(), self.options.clone());
+        Job {
+            name: name.clone(),
+            update_every: self.update_every,
+            start: Box::new(move || {
+                let collector = ServerCollector::new(name, servers, proc_root, options);
+                Ok(Box::new(collector) as Box<dyn Collector>)
+            }),
+        }
+    }
+}
+
+impl Discover for Finder {
+    fn discover(&mut self) -> anyhow::Result<Vec<Job>> {
+        self.processes
+            .scan(Instant::now())
+            .with_context(|| format!("listing {}", self.proc_root.display()))?;
+        let servers = by_name(trees(&self.processes));
+        let jobs = servers.keys().map(|name| self.job(name)).collect();
+        self.servers.replace(servers);
+        Ok(jobs)
+    }
+}
+
+/// SGLang's servers by name. Of several with one address, or one name for their charts, only the oldest
+/// can be listening.
+fn by_name(mut trees: Vec<Tree>) -> BTreeMap<String, Arc<Tree>> {
+    trees.retain(|tree| tree.server.engine == "sglang");
+    trees.sort_by_key(|tree| (tree.start_ticks, tree.pid));
+    let mut chart_types = Vec::with_capacity(trees.len());
+    let mut servers = BTreeMap::new();
+    for tree in trees {
+        let chart_type = tree.server.instance("sglang", "").chart_type;
+        if !chart_types.contains(&chart_type) {
+            chart_types.push(chart_type);
+            servers.insert(tree.server.name(), Arc::new(tree));
+        }
+    }
+    servers
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+//! How often a server is scraped: rendering the page takes place on its serving event loop, so that a
+//! page which takes long is asked for less often.
+
+use std::time::Duration;
+
+/// Largest share of wall time that scrapes of one server may take.
+const SHARE: f64 = 0.005;
+/// Scrapes of which the median counts: a single slow one changes nothing.
+const SCRAPES: usize = 5;
+/// Scrapes after which there is a median.
+const LEAST_SCRAPES: usize = 3;
+/// A shorter interval must be at most this part of the one in use to be taken: no hunting.
+const SHRINK_AT: f64 = 0.7;
+/// Longest interval in seconds: beyond it the charts say nothing, and timeouts end the job's use first.
+const LONGEST: u32 = 300;
+
+/// Durations of the last scrapes, and the interval they ask for.
+#[derive(Clone, Debug, Default)]
+pub struct Stretch {
+    seconds: [f64; SCRAPES],
+    scrapes: usize,
+    every: Option<u32>,
+}
+
+impl Stretch {
+    /// Takes the duration of a scrape that was answered.
+    pub fn scraped(&mut self, took: Duration) {
+        self.seconds[self.scrapes % SCRAPES] = took.as_secs_f64();
+        self.scrapes += 1;
+        if self.scrapes < LEAST_SCRAPES {
+            return;
+        }
+        let wanted = whole_seconds(self.median() / SHARE);
+        let keep = self.every.is_some_and(|every| {
+            wanted <= every && f64::from(wanted) > f64::from(every) * SHRINK_AT
+        });
+        if !keep {
+            self.every = Some(wanted);
+        }
+    }
+
+    /// The interval that keeps to the share, in whole seconds; `None` before it is known.
+    #[must_use]
+    pub fn every(&self) -> Option<u32> {
+        self.every
+    }
+
+    fn median(&self) -> f64 {
+        let mut sorted = self.seconds;
+        let sorted = &mut sorted[..self.scrapes.min(SCRAPES)];
+        sorted.sort_unstable_by(f64::total_cmp);
+        sorted[sorted.len() / 2]
+    }
+}
+
+fn whole_seconds(seconds: f64) -> u32 {
+    // The cast is bounded on both sides; a duration is no NaN.
+    seconds.ceil().clamp(1.0, f64::from(LONGEST)) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(scrapes_ms: &[u64]) -> Option<u32> {
+        let mut stretch = Stretch::default();
+        for &ms in scrapes_ms {
+            stretch.scraped(Duration::from_millis(ms));
+        }
+        stretch.every()
+    }
+
+    #[test]
+    fn a_scrape_takes_half_a_per_cent_of_the_interval_at_most() {
+        assert_eq!(after(&[45, 45, 45]), Some(9));
+        assert_eq!(after(&[233, 233, 233]), Some(47));
+        assert_eq!(after(&[2, 2, 2]), Some(1));
+    }
+
+    #[test]
+    fn one_slow_scrape_changes_nothing() {
+        assert_eq!(after(&[20, 20, 20, 2000]), Some(4));
+        assert_eq!(after(&[2000, 20, 20]), Some(4));
+    }
+
+    #[test]
+    fn the_interval_grows_at_once_and_shrinks_only_for_a_real_difference() {
+        let long = [50, 50, 50, 50, 50];
+        assert_eq!(after(&[&long[..], &[40; 5]].concat()), Some(10));
+        assert_eq!(after(&[&long[..], &[30; 5]].concat()), Some(6));
+        assert_eq!(after(&[&long[..], &[60; 5]].concat()), Some(12));
+    }
+
+    #[test]
+    fn there_is_an_end_to_stretching() {
+        assert_eq!(after(&[60_000; 3]), Some(LONGEST));
+        assert_eq!(after(&[20, 20]), None);
+    }
+}

@@ -1,0 +1,219 @@
+//! A latency histogram's last minute: what each scrape added to the buckets, kept for as long as the
+//! window is, and the percentiles of it.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::snapshot::{Buckets, Counter};
+
+/// A sliding window over one histogram.
+#[derive(Clone, Debug)]
+pub struct Window {
+    length: Duration,
+    /// Upper bounds of the buckets, and their names.
+    bounds: Vec<f64>,
+    names: Vec<String>,
+    /// The newest scrape, unless it failed.
+    last: Option<Last>,
+    cumulative: Vec<f64>,
+    steps: VecDeque<Step>,
+    spare: Vec<Step>,
+    /// Observations in the window, by bucket, not cumulative.
+    totals: Vec<f64>,
+    /// Seconds that the newest step took, if the newest scrape made one.
+    newest: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    at: Instant,
+    sum: Option<f64>,
+    count: Option<Counter>,
+}
+
+/// What one scrape added.
+#[derive(Clone, Debug)]
+struct Step {
+    at: Instant,
+    added: Vec<f64>,
+    sum: Option<f64>,
+}
+
+impl Window {
+    /// An empty window of `length`.
+    #[must_use]
+    pub fn new(length: Duration) -> Self {
+        Self {
+            length,
+            bounds: vec![],
+            names: vec![],
+            last: None,
+            cumulative: vec![],
+            steps: VecDeque::new(),
+            spare: vec![],
+            totals: vec![],
+            newest: None,
+        }
+    }
+
+    /// Takes a scrape's buckets. The first after a start, a gap, a reset or a change of buckets is only
+    /// what the next is compared with; a reset and a change of buckets also empty the window.
+    pub fn push(&mut self, buckets: &Buckets, now: Instant) {
+        if buckets.is_empty() {
+            self.miss(now);
+            return;
+        }
+        self.expire(now);
+        self.newest = None;
+        if self.bounds != buckets.bounds {
+            self.clear();
+            self.bounds.clone_from(&buckets.bounds);
+            self.names = buckets.bounds.iter().map(|bound| name(*bound)).collect();
+            self.totals = vec![0.0; buckets.bounds.len()];
+        } else if let Some(last) = self.last {
+            if self.continues(last, buckets) {
+                self.step(last, buckets, now);
+            } else {
+                self.clear();
+            }
+        }
+        self.cumulative.clone_from(&buckets.cumulative);
+        self.last = Some(Last {
+            at: now,
+            sum: buckets.sum,
+            count: buckets.count,
+        });
+    }
+
+    /// A scrape failed: the next one only starts anew; what is in the window stays until it is old.
+    pub fn miss(&mut self, now: Instant) {
+        self.expire(now);
+        self.newest = None;
+        self.last = None;
+    }
+
+    /// Observations in the window; `None` if no two scrapes of it can be compared.
+    #[must_use]
+    pub fn observations(&self) -> Option<f64> {
+        (!self.steps.is_empty()).then(|| self.totals.iter().sum())
+    }
+
+    /// Mean of the observations in the window, in the histogram's unit.
+    #[must_use]
+    pub fn average(&self) -> Option<f64> {
+        let count = self.observations().filter(|count| *count > 0.0)?;
+        let sums = self.steps.iter().map(|step| step.sum);
+        Some(sums.sum::<Option<f64>>()? / count)
+    }
+
+    /// Quantile `q`, interpolated within its bucket as PromQL's `histogram_quantile` does; beyond the
+    /// last finite bound it is that bound. `None` with fewer than `1 / (1 - q)` observations.
+    #[must_use]
+    pub fn quantile(&self, q: f64) -> Option<f64> {
+        let count = self.observations()?;
+        // The margin is for 1 / (1 - q), which is not exactly 10 or 100.
+        if count + 1e-6 < 1.0 / (1.0 - q) {
+            return None;
+        }
+        let rank = q * count;
+        let mut below = 0.0;
+        let at = self.totals.iter().position(|inside| {
+            let reached = below + inside >= rank;
+            if !reached {
+                below += inside;
+            }
+            reached
+        })?;
+        let lower = if at == 0 { 0.0 } else { self.bounds[at - 1] };
+        let upper = self.bounds[at];
+        if upper.is_infinite() {
+            return (at > 0).then_some(lower);
+        }
+        if at == 0 && upper <= 0.0 {
+            return Some(upper);
+        }
+        Some(lower + (upper - lower) * (rank - below) / self.totals[at])
+    }
+
+    /// Each bucket's name and the observations per second that the newest scrape added to it; `None`
+    /// if it added none that could be dated.
+    pub fn distribution(&self) -> impl Iterator<Item = (&str, Option<f64>)> {
+        let newest = self.newest.zip(self.steps.back());
+        self.names.iter().enumerate().map(move |(i, name)| {
+            let rate = newest.map(|(seconds, step)| step.added[i] / seconds);
+            (name.as_str(), rate)
+        })
+    }
+
+    /// Whether the counters of `buckets` can be those of the last scrape, further on.
+    fn continues(&self, last: Last, buckets: &Buckets) -> bool {
+        let same_series =
+            last.count.map(|count| count.series) == buckets.count.map(|count| count.series);
+        let mut pairs = self.cumulative.iter().zip(&buckets.cumulative);
+        same_series && pairs.all(|(before, after)| after >= before)
+    }
+
+    fn step(&mut self, last: Last, buckets: &Buckets, now: Instant) {
+        let seconds = now.saturating_duration_since(last.at).as_secs_f64();
+        if seconds <= 0.0 {
+            return;
+        }
+        let mut step = self.spare.pop().unwrap_or_else(|| Step {
+            at: now,
+            added: vec![],
+            sum: None,
+        });
+        step.at = now;
+        step.sum = last
+            .sum
+            .zip(buckets.sum)
+            .map(|(before, after)| after - before);
+        step.added.clear();
+        let mut below = 0.0;
+        for (before, after) in self.cumulative.iter().zip(&buckets.cumulative) {
+            let up_to_here = after - before;
+            // Buckets of several processes are not read at one moment.
+            step.added.push((up_to_here - below).max(0.0));
+            below = up_to_here.max(below);
+        }
+        for (total, added) in self.totals.iter_mut().zip(&step.added) {
+            *total += added;
+        }
+        self.steps.push_back(step);
+        self.newest = Some(seconds);
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while let Some(step) = self
+            .steps
+            .pop_front_if(|step| now.saturating_duration_since(step.at) >= self.length)
+        {
+            for (total, added) in self.totals.iter_mut().zip(&step.added) {
+                *total -= added;
+            }
+            self.spare.push(step);
+        }
+        if self.steps.is_empty() {
+            // Sums of fractions may leave a trace.
+            self.totals.fill(0.0);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.spare.extend(self.steps.drain(..));
+        self.totals.fill(0.0);
+        self.last = None;
+    }
+}
+
+/// A bound as `le` has it, without a trailing `.0`.
+fn name(bound: f64) -> String {
+    if bound == f64::INFINITY {
+        "+Inf".to_owned()
+    } else {
+        bound.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests;
