@@ -12,6 +12,7 @@ mod nvidia;
 mod processes;
 mod prometheus;
 mod rate;
+mod servers;
 mod sglang;
 
 use std::io::{IsTerminal, stderr, stdout};

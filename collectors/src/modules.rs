@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use netdata_plugin::module::Discover;
 
-use crate::{config, gpu_usage, nvidia, sglang};
+use crate::{config, gpu_usage, nvidia, servers, sglang};
 
 /// What a module may use.
 #[derive(Clone)]
@@ -30,4 +30,4 @@ pub struct Module {
 }
 
 /// Every module, in the order in which discovery asks them.
-pub const MODULES: &[Module] = &[nvidia::MODULE, sglang::MODULE];
+pub const MODULES: &[Module] = &[nvidia::MODULE, servers::MODULE, sglang::MODULE];

@@ -1,0 +1,89 @@
+//! CPU time of single processes, as the share of a core between two ticks.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::processes::ticks_per_second;
+use crate::rate::Rate;
+
+/// Percentages of one core: 100 is a core all the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cpu {
+    /// In user mode; `None` until a process was seen twice.
+    pub user_pct: Option<f64>,
+    /// In the kernel, likewise.
+    pub system_pct: Option<f64>,
+}
+
+impl Cpu {
+    /// Adds what is known of another process. What is unknown of it adds nothing: a process seen for the
+    /// first time must not hide what the others use.
+    pub fn add(&mut self, other: Self) {
+        let sum = |sum: Option<f64>, one: Option<f64>| match (sum, one) {
+            (Some(sum), Some(one)) => Some(sum + one),
+            (sum, one) => sum.or(one),
+        };
+        self.user_pct = sum(self.user_pct, other.user_pct);
+        self.system_pct = sum(self.system_pct, other.system_pct);
+    }
+}
+
+/// The pasts of processes, each known by pid and start: a reused pid begins anew.
+#[derive(Debug)]
+pub struct CpuRates {
+    processes: BTreeMap<(u32, u64), Past>,
+    ticks_per_second: f64,
+}
+
+#[derive(Debug)]
+struct Past {
+    user: Rate,
+    system: Rate,
+    seen: Instant,
+}
+
+impl CpuRates {
+    /// Knows no process yet.
+    #[must_use]
+    pub fn new() -> Self {
+        // 100 on every common kernel, and exact in any case.
+        #[allow(clippy::cast_precision_loss)]
+        let ticks_per_second = ticks_per_second() as f64;
+        Self {
+            processes: BTreeMap::new(),
+            ticks_per_second,
+        }
+    }
+
+    /// The use since the last call for this process, from the clock ticks it has used in all (fields 14
+    /// and 15 of `/proc/PID/stat`).
+    pub fn of(
+        &mut self,
+        pid: u32,
+        start_ticks: u64,
+        (user, system): (u64, u64),
+        now: Instant,
+    ) -> Cpu {
+        let past = self.processes.entry((pid, start_ticks)).or_insert(Past {
+            user: Rate::default(),
+            system: Rate::default(),
+            seen: now,
+        });
+        past.seen = now;
+        let pct = |rate: &mut Rate, ticks: u64| {
+            // Exact up to 2^53 ticks: millions of years.
+            #[allow(clippy::cast_precision_loss)]
+            let per_second = rate.per_second(Some(ticks as f64), now)?;
+            Some(100.0 * per_second / self.ticks_per_second)
+        };
+        Cpu {
+            user_pct: pct(&mut past.user, user),
+            system_pct: pct(&mut past.system, system),
+        }
+    }
+
+    /// Forgets every process that was not asked for at `now`.
+    pub fn forget_unseen(&mut self, now: Instant) {
+        self.processes.retain(|_, past| past.seen == now);
+    }
+}

@@ -1,0 +1,1 @@
+//! The module over a made-up /proc.

@@ -1,0 +1,201 @@
+//! The servers of this host and what their processes use. Finding them takes a pass over /proc every few
+//! seconds; in between one small file is read for each process that belongs to a server.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use netdata_plugin::chart::Instance;
+
+use super::cpu::{Cpu, CpuRates};
+use crate::engine::{self, Processes, Role, Tree};
+use crate::processes::{Users, effective_uid, page_bytes};
+
+/// Pause between two passes over /proc: what starts or ends shows within this time.
+const SCAN_EVERY: Duration = Duration::from_secs(3);
+/// Part of every chart's id: `server_30000`.
+const CHART_TYPE: &str = "server";
+/// The label of what the command line does not say.
+const UNKNOWN: &str = "unknown";
+
+/// Finds servers and reads their processes.
+#[derive(Debug)]
+pub struct Watch {
+    table: Processes,
+    users: Users,
+    own_uid: u32,
+    page_bytes: u64,
+    cpu: CpuRates,
+    scan_at: Option<Instant>,
+    servers: Vec<Watched>,
+}
+
+/// A server and its roles.
+#[derive(Debug)]
+pub struct Watched {
+    /// Of the charts of the server as a whole.
+    pub instance: Arc<Instance>,
+    /// Every role that a process of it has had.
+    pub roles: BTreeMap<Role, OfRole>,
+    tree: Tree,
+    user: String,
+}
+
+/// All processes of one role.
+#[derive(Debug)]
+pub struct OfRole {
+    /// Of the charts of this role.
+    pub instance: Arc<Instance>,
+    /// What they use now.
+    pub usage: Usage,
+}
+
+/// What processes use together.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    /// How many live.
+    pub processes: u32,
+    /// Their shares of a core, summed.
+    pub cpu: Cpu,
+    /// Resident memory, summed: pages that they share count once for each.
+    pub resident_bytes: u64,
+}
+
+impl Watch {
+    /// Reads the /proc at `root`. `own_uid` is the user whose name may be shown.
+    #[must_use]
+    pub fn new(root: &Path, own_uid: u32) -> Self {
+        Self {
+            table: Processes::new(root, engine::identify),
+            users: Users::new(root, own_uid),
+            own_uid,
+            page_bytes: page_bytes(),
+            cpu: CpuRates::new(),
+            scan_at: None,
+            servers: Vec::new(),
+        }
+    }
+
+    /// Where it reads.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        self.table.root()
+    }
+
+    /// Whether /proc was ever scanned.
+    #[must_use]
+    pub fn scanned(&self) -> bool {
+        self.scan_at.is_some()
+    }
+
+    /// Finds servers and their processes anew, if that was long ago.
+    ///
+    /// # Errors
+    /// If /proc cannot be listed; what was found before stays.
+    pub fn scan_if_due(&mut self, now: Instant) -> io::Result<()> {
+        if self.scan_at.is_some_and(|at| now < at) {
+            return Ok(());
+        }
+        self.table.scan(now)?;
+        self.scan_at = Some(now + SCAN_EVERY);
+        let mut found: Vec<_> = engine::trees(&self.table)
+            .into_iter()
+            .map(|tree| (effective_uid(self.table.root(), tree.pid), tree))
+            .collect();
+        // Two that claim the same address would draw on the same charts: anybody may name a process so.
+        // Our own user's wins, then the one that was there first.
+        found.sort_by_key(|(uid, tree)| (*uid != Some(self.own_uid), tree.start_ticks, tree.pid));
+        let mut taken = BTreeSet::new();
+        let mut before = std::mem::take(&mut self.servers);
+        for (uid, tree) in found {
+            if !taken.insert(tree.server.instance(CHART_TYPE, "").chart_type) {
+                continue;
+            }
+            let user = self.users.label(uid);
+            let known = before.iter().position(|known| known.is(&tree, user));
+            let server = match known {
+                Some(at) => before.swap_remove(at).with_members(tree),
+                None => Watched::new(tree, user),
+            };
+            self.servers.push(server);
+        }
+        Ok(())
+    }
+
+    /// Reads every process of the known servers.
+    pub fn read(&mut self, now: Instant) -> &[Watched] {
+        for server in &mut self.servers {
+            server
+                .roles
+                .values_mut()
+                .for_each(|role| role.usage = Usage::default());
+            for &(pid, role) in &server.tree.members {
+                if !self.table.refresh(pid) {
+                    continue;
+                }
+                let (Some(process), Some(of_role)) =
+                    (self.table.get(pid), server.roles.get_mut(&role))
+                else {
+                    continue;
+                };
+                let cpu = self
+                    .cpu
+                    .of(pid, process.start_ticks, process.cpu_ticks, now);
+                of_role.usage.processes += 1;
+                of_role.usage.cpu.add(cpu);
+                of_role.usage.resident_bytes += process.rss_pages * self.page_bytes;
+            }
+        }
+        self.cpu.forget_unseen(now);
+        &self.servers
+    }
+}
+
+impl Watched {
+    fn new(tree: Tree, user: &str) -> Self {
+        let server = Self {
+            instance: Arc::new(instance(&tree, user, "")),
+            roles: BTreeMap::new(),
+            user: user.to_owned(),
+            tree: Tree {
+                members: Vec::new(),
+                ..tree.clone()
+            },
+        };
+        server.with_members(tree)
+    }
+
+    /// Whether it is the server of `tree`, with the same labels.
+    fn is(&self, tree: &Tree, user: &str) -> bool {
+        (self.tree.pid, self.tree.start_ticks) == (tree.pid, tree.start_ticks)
+            && self.tree.server == tree.server
+            && self.user == user
+    }
+
+    /// The same server with the processes it has now. A role stays when its last process has ended.
+    fn with_members(mut self, tree: Tree) -> Self {
+        for (_, role) in &tree.members {
+            self.roles.entry(*role).or_insert_with(|| OfRole {
+                instance: Arc::new(
+                    instance(&tree, &self.user, &format!("{}_", role.name()))
+                        .label("role", role.name()),
+                ),
+                usage: Usage::default(),
+            });
+        }
+        self.tree = tree;
+        self
+    }
+}
+
+fn instance(tree: &Tree, user: &str, prefix: &str) -> Instance {
+    let server = &tree.server;
+    server
+        .instance(CHART_TYPE, prefix)
+        .label("server", server.name())
+        .label("engine", server.engine)
+        .label("model", server.model.as_deref().unwrap_or(UNKNOWN))
+        .label("user", user)
+}
