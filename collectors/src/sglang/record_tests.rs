@@ -1,1 +1,252 @@
+use std::time::Instant;
 
+use super::super::scrape::Reader;
+use super::*;
+use crate::engine::{Identity, identify};
+use crate::fixtures;
+
+const EVERY: Duration = Duration::from_secs(5);
+
+fn server(host: &str, port: u16) -> Server {
+    let line = format!("python\0-m\0sglang.launch_server\0--host\0{host}\0--port\0{port}\0");
+    match identify("python", line.as_bytes()) {
+        Some(Identity::Server(server)) => *server,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A server whose pages come at given seconds.
+struct Played {
+    start: Instant,
+    history: History,
+    reader: Reader,
+    snapshot: Snapshot,
+    instances: Instances,
+    server: Server,
+}
+
+impl Played {
+    fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            history: History::new(Duration::from_secs(60)),
+            reader: Reader::default(),
+            snapshot: Snapshot::default(),
+            instances: Instances::default(),
+            server: server("127.0.0.1", 30000),
+        }
+    }
+
+    fn page(&mut self, second: u64, page: impl AsRef<[u8]>) -> Frame {
+        let now = self.start + Duration::from_secs(second);
+        self.reader.read(page.as_ref(), &mut self.snapshot);
+        self.history.take(&self.snapshot, now);
+        let reading = Reading {
+            server: &self.server,
+            state: State::Ready,
+            page: Some(Page {
+                snapshot: &self.snapshot,
+                history: &self.history,
+                fresh: self.history.activity.fresh(now, EVERY),
+                took: Duration::from_millis(12),
+                every: EVERY,
+            }),
+        };
+        let mut frame = Frame::default();
+        record(&reading, &mut self.instances, &mut frame);
+        frame
+    }
+
+    fn capture(&mut self, version: &str) -> Frame {
+        self.page(0, fixtures::page(version, "load_t0"));
+        self.page(10, fixtures::page(version, "load_t10"))
+    }
+}
+
+/// The value of a dimension, whatever the chart's labels.
+fn value(frame: &Frame, chart: &str, dim: &str) -> Option<f64> {
+    frame
+        .charts()
+        .find(|recorded| recorded.chart().id == chart)?
+        .values()
+        .find(|(name, _)| *name == dim)?
+        .1
+}
+
+fn label(frame: &Frame, chart: &str, key: &str) -> Option<String> {
+    let recorded = frame
+        .charts()
+        .find(|recorded| recorded.chart().id == chart)?;
+    let labels = &recorded.instance().labels;
+    let label = labels.iter().find(|label| label.key == key)?;
+    Some(label.value.clone())
+}
+
+/// Plain arithmetic on the text of the two pages, 10 s apart: what the samples gained in a second.
+fn gained(version: &str, parts: &[&str]) -> f64 {
+    let sum = |moment| -> f64 {
+        let page = String::from_utf8(fixtures::page(version, moment)).unwrap();
+        page.lines()
+            .filter(|line| parts.iter().all(|part| line.contains(part)))
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+            .sum()
+    };
+    (sum("load_t10") - sum("load_t0")) / 10.0
+}
+
+fn assert_near(value: Option<f64>, expected: f64, what: &str) {
+    let value = value.unwrap_or_else(|| panic!("{what} is a gap"));
+    assert!(
+        (value - expected).abs() <= 1e-6 * expected.abs(),
+        "{what}: {value} instead of {expected}"
+    );
+}
+
+#[test]
+fn tokens_of_every_version_are_the_gain_of_its_counters() {
+    for version in fixtures::VERSIONS {
+        let frame = Played::new().capture(version);
+        let decode = value(&frame, "token_throughput", "decode");
+        let cached = value(&frame, "token_throughput", "prefill_cache");
+        let computed = value(&frame, "token_throughput", "prefill_compute");
+        let counters = label(&frame, "token_throughput", "counters");
+        if version == "0.4.6.post5" {
+            let prompt = gained(version, &["sglang:prompt_tokens_total{"]);
+            let hit = gained(version, &["sglang:cached_tokens_total{"]);
+            let generated = gained(version, &["sglang:generation_tokens_total{"]);
+            assert_near(decode, generated, version);
+            assert_near(cached, hit, version);
+            assert_near(computed, prompt - hit, version);
+            assert_eq!(counters.as_deref(), Some("finished"));
+        } else {
+            let mode = |mode| {
+                let mode = format!("mode=\"{mode}\"");
+                gained(version, &["sglang:realtime_tokens_total{", &mode])
+            };
+            assert_near(decode, mode("decode"), version);
+            assert_near(cached, mode("prefill_cache"), version);
+            assert_near(computed, mode("prefill_compute"), version);
+            assert_eq!(counters.as_deref(), Some("realtime"));
+        }
+    }
+}
+
+#[test]
+fn every_version_has_every_chart_with_a_value() {
+    for version in fixtures::VERSIONS {
+        let frame = Played::new().capture(version);
+        let empty: Vec<_> = frame
+            .charts()
+            .filter(|chart| chart.values().all(|(_, value)| value.is_none()))
+            .map(|chart| chart.chart().id)
+            .collect();
+        assert_eq!(empty, [""; 0], "{version}");
+        assert_eq!(frame.charts().count(), 15, "{version}");
+    }
+}
+
+#[test]
+fn kv_usage_is_exact_where_tokens_are_known_and_the_gauge_elsewhere() {
+    for (version, expected) in [
+        ("0.4.6.post5", 13.0),
+        ("0.5.12", 27.425),
+        ("0.5.23", 19.705),
+        ("0.5.23-dp2-auth", 7.8275),
+    ] {
+        let frame = Played::new().capture(version);
+        assert_near(value(&frame, "kv_cache_usage", "usage"), expected, version);
+    }
+    let second_pool = "sglang:token_usage 0.9\nsglang:swa_token_usage 0.9\n\
+        sglang:num_used_tokens 1\nsglang:max_total_num_tokens 10\n";
+    let frame = Played::new().page(0, second_pool);
+    assert_near(value(&frame, "kv_cache_usage", "usage"), 90.0, "two pools");
+}
+
+#[test]
+fn requests_add_up_over_data_parallel_ranks() {
+    let frame = Played::new().capture("0.5.23-dp2-auth");
+    assert_eq!(value(&frame, "requests_in_flight", "running"), Some(7.0));
+    assert_eq!(value(&frame, "requests_in_flight", "queued"), Some(0.0));
+}
+
+#[test]
+fn observations_and_distribution_are_what_the_window_gained() {
+    let version = "0.5.23";
+    let frame = Played::new().capture(version);
+    let count = gained(
+        version,
+        &[
+            "sglang:time_to_first_token_seconds_count{",
+            "is_streaming=\"true\"",
+        ],
+    );
+    let in_window = value(&frame, "time_to_first_token_observations", "in_window");
+    assert_near(in_window, count * 10.0, "in_window");
+    let chart = frame
+        .charts()
+        .find(|chart| chart.chart().id == "time_to_first_token_distribution")
+        .unwrap();
+    let total = chart.values().filter_map(|(_, rate)| rate).sum();
+    assert_near(Some(total), count, "the distribution's sum");
+    assert!(chart.values().any(|(name, _)| name == "+Inf"));
+}
+
+#[test]
+fn a_latency_says_when_it_includes_requests_that_do_not_stream() {
+    let of = |version| {
+        let frame = Played::new().capture(version);
+        label(&frame, "time_to_first_token", "includes_nonstreaming")
+    };
+    assert_eq!(of("0.5.12").as_deref(), Some("yes"));
+    assert_eq!(of("0.5.23"), None);
+}
+
+#[test]
+fn the_first_page_has_gauges_and_no_rates() {
+    let frame = Played::new().page(0, fixtures::page("0.5.23", "load_t0"));
+    assert_eq!(value(&frame, "requests_in_flight", "running"), Some(13.0));
+    assert_eq!(value(&frame, "scrape", "duration"), Some(12.0));
+    assert_eq!(value(&frame, "scrape_interval", "interval"), Some(5.0));
+    for (chart, dim) in [
+        ("token_throughput", "decode"),
+        ("time_to_first_token", "p50"),
+        ("time_to_first_token_observations", "in_window"),
+    ] {
+        assert_eq!(value(&frame, chart, dim), None, "{chart}");
+    }
+}
+
+#[test]
+fn a_restarted_server_is_a_gap_and_never_a_spike() {
+    let mut played = Played::new();
+    played.capture("0.5.23");
+    let frame = played.page(15, fixtures::page("0.5.23", "idle"));
+    assert_eq!(value(&frame, "token_throughput", "decode"), None);
+    assert_eq!(value(&frame, "e2e_latency", "p50"), None);
+}
+
+#[test]
+fn gauges_that_nothing_moves_become_gaps_unless_they_are_zero() {
+    let page = "sglang:num_running_reqs 1\nsglang:num_queue_reqs 0\nsglang:token_usage 0.4\n";
+    let mut played = Played::new();
+    let frame = played.page(0, page);
+    assert_eq!(value(&frame, "requests_in_flight", "running"), Some(1.0));
+    let frame = played.page(60, page);
+    assert_eq!(value(&frame, "requests_in_flight", "running"), None);
+    assert_eq!(value(&frame, "requests_in_flight", "queued"), Some(0.0));
+    assert_eq!(value(&frame, "kv_cache_usage", "usage"), None);
+}
+
+#[test]
+fn a_server_without_metrics_has_its_state_and_nothing_else() {
+    let (server, mut frame) = (server("0.0.0.0", 30001), Frame::default());
+    let reading = Reading {
+        server: &server,
+        state: State::NoMetrics,
+        page: None,
+    };
+    record(&reading, &mut Instances::default(), &mut frame);
+    let expected = "sglang_30001.server_state\n  starting = 0\n  ready = 0\n  no_metrics = 1\n  \
+        stalled = 0\n  unreachable = 0\n";
+    assert_eq!(frame.to_string(), expected);
+}

@@ -1,1 +1,127 @@
+use super::*;
+use crate::fixtures;
 
+fn read(page: impl AsRef<[u8]>) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    Reader::default().read(page.as_ref(), &mut snapshot);
+    snapshot
+}
+
+/// What a plain reading of the page gives: the sum of every sample whose line holds all `parts`.
+fn sum(page: &[u8], parts: &[&str]) -> Option<f64> {
+    let text = std::str::from_utf8(page).unwrap();
+    text.lines()
+        .filter(|line| parts.iter().all(|part| line.contains(part)))
+        .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+        .reduce(|a, b| a + b)
+}
+
+#[test]
+fn every_capture_is_read_whole() {
+    for (name, page) in fixtures::pages() {
+        let snapshot = read(&page);
+        assert!(snapshot.series > 0, "{name}");
+        assert_eq!(snapshot.skipped_lines, 0, "{name}");
+        assert_eq!(snapshot.engine_type.as_deref(), Some("unified"), "{name}");
+    }
+}
+
+#[test]
+fn values_under_load_are_those_of_the_page() {
+    for version in fixtures::VERSIONS {
+        let page = fixtures::page(version, "load_t10");
+        let snapshot = read(&page);
+        let total = |counter: Option<Counter>| counter.map(|counter| counter.total);
+        let expected = |name: &str| sum(&page, &[&format!("\nsglang:{name}{{")[1..]]);
+        assert_eq!(snapshot.running, expected("num_running_reqs"), "{version}");
+        assert_eq!(
+            snapshot.used_tokens,
+            expected("num_used_tokens"),
+            "{version}"
+        );
+        assert_eq!(
+            snapshot.capacity_tokens,
+            expected("max_total_num_tokens"),
+            "{version}"
+        );
+        assert_eq!(
+            total(snapshot.generation_tokens),
+            expected("generation_tokens_total"),
+            "{version}"
+        );
+        assert_eq!(
+            total(snapshot.realtime.decode),
+            sum(&page, &["sglang:realtime_tokens_total{", "mode=\"decode\""]),
+            "{version}"
+        );
+        assert_eq!(
+            total(snapshot.e2e_latency.all.count),
+            expected("e2e_request_latency_seconds_count"),
+            "{version}"
+        );
+    }
+}
+
+#[test]
+fn streaming_requests_are_told_apart_where_the_server_does() {
+    for version in fixtures::VERSIONS {
+        let page = fixtures::page(version, "load_t10");
+        let histogram = read(&page).time_to_first_token;
+        let name = "sglang:time_to_first_token_seconds_count{";
+        let streaming = sum(&page, &[name, "is_streaming=\"true\""]);
+        assert_eq!(histogram.split, version.starts_with("0.5.23"), "{version}");
+        let expected = streaming.or_else(|| sum(&page, &[name]));
+        let count = histogram.streaming_if_known().count;
+        assert_eq!(count.map(|count| count.total), expected, "{version}");
+    }
+}
+
+#[test]
+fn what_a_page_lacks_is_unknown() {
+    let page = read("sglang:num_running_reqs{engine_type=\"unified\"} 3.0\n");
+    assert_eq!((page.running, page.queued), (Some(3.0), None));
+    assert_eq!(page.realtime, Default::default());
+    assert!(page.e2e_latency.all.is_empty());
+    assert!(!page.counts_http);
+}
+
+#[test]
+fn garbage_between_samples_costs_only_itself() {
+    let page = b"\xff\xfe\nsglang:num_running_reqs 3.0\n{]\nsglang:num_queue_reqs{a=\"} 1\n\
+        sglang:token_usage NaN\nsglang:num_used_tokens 7\nsglang:num_paused_reqs 12";
+    let page = read(page);
+    assert_eq!((page.running, page.used_tokens), (Some(3.0), Some(7.0)));
+    assert_eq!((page.queued, page.highest_usage), (None, None));
+    assert_eq!(page.paused, None, "a line without its end");
+    assert_eq!(page.skipped_lines, 4);
+}
+
+#[test]
+fn a_page_of_something_else_has_no_series_of_ours() {
+    assert_eq!(read("vllm:num_requests_running 3\nup 1\n").series, 0);
+    assert_eq!(read("<html>not found</html>\n").series, 0);
+    assert_eq!(read("").series, 0);
+}
+
+#[test]
+fn only_inference_counts_as_waiting_for_the_engine() {
+    let page = read(
+        "sglang:http_requests_active{endpoint=\"/metrics\",method=\"GET\"} 1\n\
+         sglang:http_requests_active{endpoint=\"/v1/completions\",method=\"POST\"} 4\n\
+         sglang:http_requests_active{endpoint=\"/update_weights_from_disk\",method=\"POST\"} 2\n",
+    );
+    assert_eq!(
+        (page.http_inference, page.http_control),
+        (Some(4.0), Some(2.0))
+    );
+}
+
+#[test]
+fn a_second_page_leaves_nothing_of_the_first() {
+    let (mut reader, mut snapshot) = (Reader::default(), Snapshot::default());
+    reader.read(&fixtures::page("0.5.23", "load_t10"), &mut snapshot);
+    reader.read(b"sglang:num_queue_reqs 2\n", &mut snapshot);
+    assert_eq!((snapshot.running, snapshot.queued), (None, Some(2.0)));
+    assert!(snapshot.time_to_first_token.all.is_empty());
+    assert_eq!(snapshot.generation_tokens, None);
+}
