@@ -87,3 +87,34 @@ impl CpuRates {
         self.processes.retain(|_, past| past.seen == now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_pid_reused_between_two_readings_begins_anew() {
+        let (mut rates, start) = (CpuRates::new(), Instant::now());
+        let second = |n| start + Duration::from_secs(n);
+        rates.of(10, 100, (5, 5), second(0));
+        // Its counters are ahead of the old process's: only the start tells that it is another.
+        assert_eq!(rates.of(10, 200, (90_000, 50), second(1)), Cpu::default());
+        let hz = ticks_per_second();
+        let cpu = rates.of(10, 200, (90_000 + hz, 50), second(2));
+        assert_eq!((cpu.user_pct, cpu.system_pct), (Some(100.0), Some(0.0)));
+    }
+
+    #[test]
+    fn who_was_not_seen_at_a_tick_is_forgotten() {
+        let (mut rates, now) = (CpuRates::new(), Instant::now());
+        rates.of(10, 100, (5, 5), now);
+        rates.of(11, 100, (5, 5), now);
+        let later = now + Duration::from_secs(1);
+        rates.of(11, 100, (5, 5), later);
+        rates.forget_unseen(later);
+        let known: Vec<_> = rates.processes.keys().copied().collect();
+        assert_eq!(known, [(11, 100)]);
+    }
+}

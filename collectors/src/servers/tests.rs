@@ -222,7 +222,7 @@ fn a_new_process_adds_nothing_until_it_was_seen_twice() {
 fn a_reused_pid_is_another_process() {
     let mut host = Host::with_server();
     host.tick(0);
-    // A stranger took the pid of the detokenizer, and a new detokenizer that of the helper.
+    // A stranger takes the pid of the detokenizer, then a new detokenizer that of the helper.
     host.stat(DETOKENIZER, 7777, (500_000, 0), 9);
     host.tick(1);
     assert_eq!(host.cpu(Role::Detokenizer), NOTHING);
