@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn the_states_are_the_dimensions() {
         let dims = SERVER_STATE.dims.iter().map(|dim| dim.id);
-        let states = super::super::state::State::ALL.map(|state| state.name());
+        let states = super::super::state::State::ALL.map(super::super::state::State::name);
         assert!(dims.eq(states));
     }
 }

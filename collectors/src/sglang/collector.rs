@@ -52,7 +52,7 @@ struct Life {
     answered: bool,
     ask_again_at: Option<Instant>,
     told_no_metrics: bool,
-    trouble: Option<String>,
+    in_trouble: bool,
 }
 
 /// A page that was read into the collector's snapshot.
@@ -84,7 +84,7 @@ impl ServerCollector {
         let address = match server.address() {
             Address::Literal(address) => address,
             Address::Name => {
-                return Err(life.unasked(format!(
+                return Err(life.unreachable(&format!(
                     "its host {:?} is a name, which is not looked up: start it with an address",
                     server.host
                 )));
@@ -94,13 +94,13 @@ impl ServerCollector {
             Listener::Own => {}
             Listener::None => return Err(Finding::NotListening),
             Listener::Other => {
-                return Err(life.unasked(format!(
+                return Err(life.unreachable(&format!(
                     "another user's process listens on {address}: it is not asked"
                 )));
             }
         }
         if server.tls {
-            return Err(life.unasked("it speaks TLS, which is not supported yet".to_owned()));
+            return Err(life.unreachable("it speaks TLS, which is not supported yet"));
         }
         if life.ask_again_at.is_some_and(|at| now < at) {
             return Err(Finding::NoPage);
@@ -117,25 +117,27 @@ impl ServerCollector {
         let client = match life.client.take() {
             Some(client) => client,
             None => Client::new(address, "/metrics", self.options.timeout(), MAX_PAGE)
-                .map_err(|error| life.unasked(format!("{error:#}")))?,
+                .map_err(|error| life.unreachable(&format!("{error:#}")))?,
         };
         let asked = Instant::now();
-        let answer = life.client.insert(client).get(&mut self.body);
+        let client = life.client.insert(client);
+        let answer = client.get(&mut self.body);
         let at = Instant::now();
-        let status = answer.map_err(|error| life.unasked(format!("{error:#}")))?;
-        match status {
-            200 => self.reader.read(&self.body, &mut self.snapshot),
-            404 => {
-                life.answered = true;
+        match answer {
+            Ok(200) => self.reader.read(&self.body, &mut self.snapshot),
+            Ok(404) => {
+                life.answers();
                 life.ask_again_at = Some(at + ASK_AGAIN_AFTER);
                 life.tell_no_metrics(&tree.server.name());
                 return Err(Finding::NoPage);
             }
-            status => {
-                return Err(life.unasked(format!("/metrics was answered with status {status}")));
+            Ok(status) => {
+                let why = format!("scraping {}: answered with status {status}", client.url());
+                return Err(life.unreachable(&why));
             }
+            Err(error) => return Err(life.unreachable(&format!("{error:#}"))),
         }
-        life.answered = true;
+        life.answers();
         if self.snapshot.series == 0 {
             return Err(Finding::NoPage);
         }
@@ -171,7 +173,6 @@ impl Collector for ServerCollector {
         let fetched = self.fetch(&tree, &mut life, tick.now);
         let finding = match &fetched {
             Ok(page) => {
-                life.recovered();
                 life.history.take(&self.snapshot, page.at);
                 life.stretch.scraped(page.took);
                 Finding::Page {
@@ -216,22 +217,22 @@ impl Life {
             answered: false,
             ask_again_at: None,
             told_no_metrics: false,
-            trouble: None,
+            in_trouble: false,
         }
     }
 
-    /// Logs why there was no answer, unless that is known.
-    fn unasked(&mut self, why: String) -> Finding {
-        if self.trouble.as_ref() != Some(&why) {
+    /// Logs the first reason why there was no answer; the further ones follow from it or will pass.
+    fn unreachable(&mut self, why: &str) -> Finding {
+        if !std::mem::replace(&mut self.in_trouble, true) {
             log::warn!("{why}");
-            self.trouble = Some(why);
         }
         Finding::NoAnswer
     }
 
-    fn recovered(&mut self) {
+    fn answers(&mut self) {
+        self.answered = true;
         self.ask_again_at = None;
-        if self.trouble.take().is_some() {
+        if std::mem::take(&mut self.in_trouble) {
             log::info!("/metrics is answered again");
         }
     }

@@ -52,13 +52,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        const fn seconds(seconds: u32) -> NonZeroU32 {
-            NonZeroU32::new(seconds).unwrap()
-        }
+        const FIVE: NonZeroU32 = NonZeroU32::new(5).unwrap();
+        const THREE: NonZeroU32 = NonZeroU32::new(3).unwrap();
+        const SIXTY: NonZeroU32 = NonZeroU32::new(60).unwrap();
         Self {
-            update_every: const { seconds(5) },
-            timeout: const { seconds(3) },
-            window: const { seconds(60) },
+            update_every: FIVE,
+            timeout: THREE,
+            window: SIXTY,
         }
     }
 }
