@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use crate::fake::{Fake, fixture, samples};
+use crate::fake::{Fake, eventually, fixture, samples};
 
 const DECODE: &str = "sglang:realtime_tokens_total{engine_type=\"unified\",mode=\"decode\"";
 
@@ -25,6 +25,11 @@ fn captured(version: &str) -> BTreeMap<String, (f64, f64)> {
         .collect()
 }
 
+/// A second is long enough for an error of a few percent to exceed the time a page takes.
+fn after_a_second(fake: &Fake) {
+    eventually("a second has passed", || fake.elapsed() > 1.0);
+}
+
 fn decode(page: &BTreeMap<String, f64>) -> f64 {
     *page
         .iter()
@@ -41,6 +46,7 @@ fn every_counter_grows_as_the_capture_and_the_growth_imply() {
         ("0.5.23-dp2-auth", 20.0),
     ] {
         let fake = Fake::start(version, &["--growth", &growth.to_string()]);
+        after_a_second(&fake);
         let before = fake.elapsed();
         let page = fake.samples();
         let after = fake.elapsed();
@@ -63,6 +69,7 @@ fn every_counter_grows_as_the_capture_and_the_growth_imply() {
 #[test]
 fn unrounded_counters_are_exact() {
     let fake = Fake::start("0.5.23", &["--unrounded"]);
+    after_a_second(&fake);
     let before = fake.elapsed();
     let tokens = decode(&fake.samples());
     let after = fake.elapsed();
