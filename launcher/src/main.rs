@@ -1,2 +1,36 @@
-//! The launcher: Netdata, rootless, in Apptainer.
-fn main() {}
+//! The launcher: Netdata without root, in Apptainer, with the rs.d plugin.
+
+mod api;
+mod charted;
+mod child;
+mod cli;
+mod commands;
+mod container;
+mod files;
+mod image;
+mod instance;
+mod interrupt;
+mod lock;
+mod mounts;
+mod netdata_conf;
+mod paths;
+mod ports;
+mod process;
+mod progress;
+mod runtime;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Wrong usage ends in clap, with 2.
+fn main() -> ExitCode {
+    match commands::run(cli::Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

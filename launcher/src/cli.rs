@@ -1,0 +1,122 @@
+//! The command line, as types.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use serde::{Deserialize, Serialize};
+
+/// Netdata without root: runs the Netdata image in Apptainer or Singularity, with the rs.d plugin
+/// for GPUs and inference servers.
+#[derive(Debug, Parser)]
+#[command(
+    name = "launcher",
+    version,
+    after_help = "Exit status: 0 done (status: running), 1 failed (status: not running), 2 wrong usage.\n\
+Every flag of `start` can be set as LAUNCHER_<NAME> in the environment or in <home>/.env."
+)]
+pub struct Cli {
+    /// Directory of the image, state and logs [LAUNCHER_HOME; $XDG_DATA_HOME/netdata-launcher]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// File with settings [LAUNCHER_ENV_FILE; <home>/.env]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Get the image, or a newer one of the same name
+    Pull(PullArgs),
+    /// Start Netdata, getting the image first if there is none
+    Start(StartFlags),
+    /// Stop Netdata and everything it started
+    Stop,
+    /// Stop, then start with the flags of the last start, unless given anew
+    Restart(StartFlags),
+    /// Show whether it runs, where its dashboard is and what it charts
+    Status,
+    /// Show what Netdata and its plugins printed
+    Logs(LogsArgs),
+}
+
+/// Flags of `pull`.
+#[derive(Debug, Args)]
+pub struct PullArgs {
+    /// docker://NAME, a SIF file, docker-archive:FILE, oci:DIR, a definition file, or `debian`
+    #[arg(long, value_name = "SOURCE")]
+    pub image: Option<String>,
+}
+
+/// Flags of `start` and `restart`, as text: `settings` checks them together with the environment.
+#[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StartFlags {
+    /// Where the image comes from; a SIF file is used where it is [docker://netdata/netdata:stable]
+    #[arg(long, value_name = "SOURCE")]
+    pub image: Option<String>,
+    /// The dashboard's port [19999]
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<String>,
+    /// The address the dashboard answers on; 127.0.0.1 closes it to other machines [*]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// The name this machine has in Netdata [its host name]
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+    /// Make a file or directory visible to Netdata, read-only unless :rw (repeatable)
+    #[arg(long, value_name = "SRC:DST[:ro|rw]")]
+    pub bind: Vec<String>,
+    /// Bring in the NVIDIA driver's libraries: auto, on or off [auto]
+    #[arg(long, value_name = "WHEN")]
+    pub gpu: Option<String>,
+    /// Use this libnvidia-ml.so.1 instead of the driver's
+    #[arg(long, value_name = "FILE")]
+    pub nvml_library: Option<PathBuf>,
+    /// The plugin's executable [rs.d.plugin beside the launcher]
+    #[arg(long, value_name = "FILE")]
+    pub plugin: Option<PathBuf>,
+    /// The plugin's stock configuration [conf.d beside the launcher]
+    #[arg(long, value_name = "DIR")]
+    pub conf_dir: Option<PathBuf>,
+    /// How long to wait for the plugin's first charts [60]
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<String>,
+}
+
+impl StartFlags {
+    /// These flags, with those of an earlier start where they say nothing.
+    #[must_use]
+    pub fn or(self, earlier: Self) -> Self {
+        Self {
+            image: self.image.or(earlier.image),
+            port: self.port.or(earlier.port),
+            listen: self.listen.or(earlier.listen),
+            hostname: self.hostname.or(earlier.hostname),
+            bind: if self.bind.is_empty() {
+                earlier.bind
+            } else {
+                self.bind
+            },
+            gpu: self.gpu.or(earlier.gpu),
+            nvml_library: self.nvml_library.or(earlier.nvml_library),
+            plugin: self.plugin.or(earlier.plugin),
+            conf_dir: self.conf_dir.or(earlier.conf_dir),
+            timeout: self.timeout.or(earlier.timeout),
+        }
+    }
+}
+
+/// Flags of `logs`.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// Go on showing what is added
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How many lines to begin with
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
+    pub lines: usize,
+}

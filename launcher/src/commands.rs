@@ -1,0 +1,97 @@
+//! The verbs, and what all of them need: the home, the settings' layers and the instance.
+
+mod logs;
+mod pull;
+mod restart;
+mod start;
+mod status;
+mod stop;
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+
+use crate::cli::{Cli, Command};
+use crate::instance::Instance;
+use crate::interrupt;
+use crate::lock::{self, Lock};
+use crate::paths::Paths;
+use crate::process::Proc;
+use crate::settings::{Layers, env_file};
+
+/// What every command works on.
+#[derive(Debug)]
+struct Scene {
+    paths: Paths,
+    layers: Layers,
+    proc: Proc,
+    host: String,
+    instance: Instance,
+}
+
+/// Does what the command line says.
+pub fn run(cli: Cli) -> Result<ExitCode> {
+    let scene = Scene::new(cli.home, cli.env_file)?;
+    match cli.command {
+        Command::Pull(args) => pull::run(&scene, &args),
+        Command::Start(flags) => start::run(&scene, &flags),
+        Command::Stop => stop::run(&scene),
+        Command::Restart(flags) => restart::run(&scene, flags),
+        Command::Status => status::run(&scene),
+        Command::Logs(args) => logs::run(&scene, &args),
+    }
+}
+
+impl Scene {
+    /// The home is named by the flag or the environment: the file with the other settings lies in it.
+    fn new(home: Option<PathBuf>, env_file: Option<PathBuf>) -> Result<Self> {
+        let environment: BTreeMap<String, String> = env::vars_os()
+            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let named = |key: &str| {
+            environment
+                .get(key)
+                .filter(|v| !v.is_empty())
+                .map(PathBuf::from)
+        };
+        let home = match home.or_else(|| named("LAUNCHER_HOME")) {
+            Some(home) => home,
+            None => Paths::default_home()?,
+        };
+        let paths = Paths::new(&home)?;
+        let asked = env_file.or_else(|| named("LAUNCHER_ENV_FILE"));
+        let path = asked.clone().unwrap_or_else(|| paths.env_file());
+        let file = env_file::read(&path, asked.is_some())?;
+        let layers = Layers {
+            environment,
+            file: file.values,
+        };
+        for warning in &file.warnings {
+            eprintln!("warning: {warning}");
+        }
+        for key in layers.unknown() {
+            eprintln!("warning: {key} is no setting of the launcher: is it misspelt?");
+        }
+        let host = nix::unistd::gethostname().context("asking for this machine's name")?;
+        let host = host.to_string_lossy().into_owned();
+        let proc = Proc::system();
+        let instance = Instance::new(&proc, &paths, &host);
+        Ok(Self {
+            paths,
+            layers,
+            proc,
+            host,
+            instance,
+        })
+    }
+
+    /// For commands that change something: makes the home, and takes it for this command alone.
+    fn take(&self, verb: &str) -> Result<Lock> {
+        interrupt::catch();
+        self.paths.create()?;
+        lock::take(&self.paths.lock_file(), verb, lock::PATIENCE)
+    }
+}

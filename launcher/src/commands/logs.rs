@@ -1,0 +1,83 @@
+//! `logs`: what Netdata and its plugins printed.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::Scene;
+use crate::cli::LogsArgs;
+
+/// How often `-f` looks for more.
+const POLL: Duration = Duration::from_millis(250);
+
+pub(super) fn run(scene: &Scene, args: &LogsArgs) -> Result<ExitCode> {
+    let path = scene.paths.log_file();
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            eprintln!("nothing was logged yet: Netdata was never started from this home");
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
+    };
+    let reading = || format!("reading {}", path.display());
+    let mut out = io::stdout().lock();
+    for line in last_lines(&mut BufReader::new(&mut file), args.lines).with_context(reading)? {
+        // A reader that went away (`logs | head`) ends the command, and is no error.
+        if out.write_all(&line).is_err() {
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    if !args.follow {
+        return Ok(ExitCode::SUCCESS);
+    }
+    loop {
+        let mut more = Vec::new();
+        // A start may have begun the file anew.
+        let end = std::fs::metadata(&path).map_or(0, |meta| meta.len());
+        if end < file.stream_position().with_context(reading)? {
+            file = File::open(&path).with_context(reading)?;
+        }
+        file.read_to_end(&mut more).with_context(reading)?;
+        if out.write_all(&more).and_then(|()| out.flush()).is_err() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        thread::sleep(POLL);
+    }
+}
+
+fn last_lines<R: BufRead + Seek>(reader: &mut R, count: usize) -> io::Result<VecDeque<Vec<u8>>> {
+    reader.seek(SeekFrom::Start(0))?;
+    let mut lines = VecDeque::new();
+    loop {
+        let mut line = Vec::new();
+        if reader.read_until(b'\n', &mut line)? == 0 {
+            return Ok(lines);
+        }
+        lines.push_back(line);
+        if lines.len() > count {
+            lines.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_shown_in_order_with_an_unfinished_one() {
+        let mut text = io::Cursor::new(b"a\nb\nc".to_vec());
+        assert_eq!(
+            last_lines(&mut text, 2).unwrap(),
+            [b"b\n".to_vec(), b"c".to_vec()]
+        );
+        assert_eq!(last_lines(&mut text, 9).unwrap().len(), 3);
+        assert!(last_lines(&mut text, 0).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,37 @@
+//! `pull`: gets the image, or a newer one of the same source.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use super::Scene;
+use crate::cli::{PullArgs, StartFlags};
+use crate::image;
+use crate::instance::State;
+use crate::runtime::Runtime;
+use crate::settings::Settings;
+
+const MIB: u64 = 1024 * 1024;
+
+pub(super) fn run(scene: &Scene, args: &PullArgs) -> Result<ExitCode> {
+    let flags = StartFlags {
+        image: args.image.clone(),
+        ..StartFlags::default()
+    };
+    let asked = Settings::resolve(&flags, &scene.layers)?.image;
+    let _lock = scene.take("pull")?;
+    let record = image::pull(&Runtime::find()?, &scene.paths, asked.as_deref())?;
+    let version = record
+        .version
+        .map_or(String::new(), |version| format!(", Netdata {version}"));
+    println!(
+        "{} is ready: {} MiB from {}{version}",
+        scene.paths.image().display(),
+        record.bytes / MIB,
+        record.source
+    );
+    if matches!(scene.instance.state()?, State::Running(_)) {
+        println!("what runs still uses the earlier image: launcher restart");
+    }
+    Ok(ExitCode::SUCCESS)
+}

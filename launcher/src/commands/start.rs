@@ -1,0 +1,314 @@
+//! `start`: from an image and settings to a Netdata in which the plugin charts.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+use std::process::{Child, ExitCode};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{Scene, restart, status, stop};
+use crate::api::{self, Api};
+use crate::charted::Charted;
+use crate::child::{self, Outcome};
+use crate::cli::StartFlags;
+use crate::container::{self, PLUGIN_INSIDE};
+use crate::image;
+use crate::instance::{self, Record, State};
+use crate::interrupt;
+use crate::netdata_conf::NetdataConf;
+use crate::ports;
+use crate::process::FileId;
+use crate::progress::Progress;
+use crate::runtime::{Container, Runtime};
+use crate::settings::{Gpu, Listen, Settings};
+
+const POLL: Duration = Duration::from_millis(200);
+/// How often the plugin's newest value must have moved: once may be a leftover of the last run.
+const MOVES: usize = 2;
+/// More time for what is found only after the first charts.
+const SUMMARY: Duration = Duration::from_secs(2);
+/// Loading the plugin takes 0.3 s; unpacking the image first up to 15 s.
+const LOADING: Duration = Duration::from_secs(60);
+/// Of the log's end, for a message.
+const EXCERPT: usize = 8;
+const EXCERPT_BYTES: u64 = 256 * 1024;
+
+pub(super) fn run(scene: &Scene, flags: &StartFlags) -> Result<ExitCode> {
+    let _lock = scene.take("start")?;
+    if let State::Running(record) = scene.instance.state()? {
+        println!("Netdata is already running (to change its settings: launcher restart)");
+        return status::show(scene, &record);
+    }
+    let prepared = Prepared::new(scene, flags)?;
+    if !matches!(scene.instance.state()?, State::Stopped) {
+        eprintln!("{}", stop::end(scene)?);
+    }
+    prepared.start(scene)
+}
+
+/// A start of which everything is known but the image's content.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    flags: StartFlags,
+    settings: Settings,
+    runtime: Runtime,
+    container: Container,
+    conf: NetdataConf,
+}
+
+impl Prepared {
+    /// Checks all that can be checked before anything runs or stops.
+    pub(super) fn new(scene: &Scene, flags: &StartFlags) -> Result<Self> {
+        let flags = absolute(flags.clone());
+        let settings = Settings::resolve(&flags, &scene.layers)?;
+        let runtime = Runtime::find()?;
+        let (container, conf) = container::prepare(&scene.paths, &scene.proc, &settings)?;
+        Ok(Self {
+            flags,
+            settings,
+            runtime,
+            container,
+            conf,
+        })
+    }
+
+    /// Starts it, waits for the plugin's charts and says what there is.
+    pub(super) fn start(mut self, scene: &Scene) -> Result<ExitCode> {
+        ports::check_free(&scene.proc, self.conf.listen, self.conf.port)?;
+        let asked = self.settings.image.as_deref();
+        self.container.image = image::ensure(&self.runtime, &scene.paths, asked)?;
+        let progress = Progress::start("checking that the plugin runs in the image");
+        self.check_plugin(&progress)?;
+        progress.step("starting Netdata");
+        let argv = ["netdata", "-D", "-s", "/host"];
+        let command = self.runtime.exec(&self.container, &argv);
+        let log = scene.paths.log_file();
+        let (mut child, offset) = instance::begin(command, &log)?;
+        let pid = child.id().cast_signed();
+        let Some(leader) = scene.proc.get(pid) else {
+            let _ = child.wait();
+            bail!("Netdata ended at once\n{}", excerpt(&log, offset));
+        };
+        let record = Record {
+            pid,
+            start_ticks: leader.start_ticks,
+            boot_id: scene.proc.boot_id()?,
+            host: scene.host.clone(),
+            listen: self.conf.listen.to_string(),
+            port: self.conf.port,
+            image: self.container.image.clone(),
+            image_id: FileId::of(&self.container.image),
+        };
+        let waited = scene.instance.write(&record).and_then(|()| {
+            self.wait(&mut child, &progress)
+                .with_context(|| excerpt(&log, offset))
+        });
+        if let Err(error) = waited {
+            progress.step("ending what was started");
+            scene.instance.end(&record)?;
+            scene.instance.forget()?;
+            // The excerpt belongs below the reason.
+            let reason = error.root_cause().to_string();
+            let below = error.to_string();
+            bail!(if reason == below {
+                reason
+            } else {
+                format!("{reason}\n{below}")
+            });
+        }
+        drop(progress);
+        restart::remember(scene, &self.flags)?;
+        println!("Netdata is running");
+        status::show(scene, &record)
+    }
+
+    /// A plugin that the image's loader refuses would only show as charts that never come.
+    fn check_plugin(&mut self, progress: &Progress) -> Result<()> {
+        loop {
+            let command = self
+                .runtime
+                .exec(&self.container, &[PLUGIN_INSIDE, "--version"]);
+            // Its output is for the message only.
+            let mut sink = File::options()
+                .write(true)
+                .open("/dev/null")
+                .context("opening /dev/null")?;
+            let tail = match child::run(command, &mut sink, progress, Some(LOADING))? {
+                Outcome::Ended { status, .. } if status.success() => return Ok(()),
+                Outcome::Ended { tail, .. } => tail,
+                Outcome::Silent => vec![format!("no answer within {} s", LOADING.as_secs())],
+            };
+            let text = tail.join("\n  ");
+            if !self.container.unpack && cannot_mount(&text) {
+                eprintln!(
+                    "the image cannot be mounted here (/dev/fuse): unpacking it at each start"
+                );
+                self.container.unpack = true;
+                continue;
+            }
+            bail!(
+                "the plugin does not run in {}:\n  {text}",
+                self.container.image.display()
+            );
+        }
+    }
+
+    fn wait(&self, child: &mut Child, progress: &Progress) -> Result<()> {
+        let api = Api::new(self.conf.listen.local(), self.conf.port);
+        let deadline = Instant::now() + self.settings.timeout;
+        let mut seen: Vec<i64> = Vec::new();
+        let mut found_at = None;
+        loop {
+            interrupt::check()?;
+            if let Some(status) = child.try_wait().context("waiting for Netdata")? {
+                bail!("Netdata ended while starting ({status})");
+            }
+            if let Ok(charts) = api.charts() {
+                progress.step_once("waiting for the plugin's first charts");
+                let newest = api::newest_of_plugin(&charts);
+                if let Some(newest) = newest.filter(|newest| seen.last() != Some(newest)) {
+                    seen.push(newest);
+                }
+                let moving = seen.len() > MOVES || !self.conf.plugin_enabled;
+                if moving {
+                    let since = *found_at.get_or_insert_with(Instant::now);
+                    let gpus = self.container.nvidia || self.container.library.is_some();
+                    let gpus = gpus && self.settings.gpu != Gpu::Off;
+                    let complete = Charted::of(&charts).complete(gpus, false);
+                    if complete || since.elapsed() >= SUMMARY {
+                        return Ok(());
+                    }
+                }
+            }
+            if Instant::now() >= deadline {
+                let what = if seen.is_empty() {
+                    "no chart of the plugin"
+                } else {
+                    "the plugin's charts do not move"
+                };
+                bail!(
+                    "{what} after {} s (--timeout)",
+                    self.settings.timeout.as_secs()
+                );
+            }
+            thread::sleep(POLL);
+        }
+    }
+}
+
+/// What the runtime says where FUSE cannot be used.
+fn cannot_mount(text: &str) -> bool {
+    let text = text.to_lowercase();
+    ["fuse", "squashfs", "while mounting image"]
+        .iter()
+        .any(|part| text.contains(part))
+}
+
+/// `restart` may be called from another directory.
+fn absolute(mut flags: StartFlags) -> StartFlags {
+    for path in [
+        &mut flags.nvml_library,
+        &mut flags.plugin,
+        &mut flags.conf_dir,
+    ] {
+        if let Some(full) = path
+            .as_ref()
+            .and_then(|path| std::path::absolute(path).ok())
+        {
+            *path = Some(full);
+        }
+    }
+    if let Some(image) = flags
+        .image
+        .as_ref()
+        .filter(|image| Path::new(image).is_file())
+        && let Ok(full) = std::path::absolute(image)
+    {
+        flags.image = Some(full.to_string_lossy().into_owned());
+    }
+    flags
+}
+
+/// The lines of this start that look like its reason, else the last ones.
+fn excerpt(log: &Path, offset: u64) -> String {
+    let mut text = Vec::new();
+    let _ = File::open(log).and_then(|mut file| {
+        let end = file.metadata()?.len();
+        file.seek(SeekFrom::Start(
+            offset.max(end.saturating_sub(EXCERPT_BYTES)),
+        ))?;
+        file.take(EXCERPT_BYTES).read_to_end(&mut text)
+    });
+    let lines = relevant(&String::from_utf8_lossy(&text)).join("\n  ");
+    format!("from {}:\n  {lines}", log.display())
+}
+
+fn relevant(text: &str) -> Vec<String> {
+    let telling = |line: &&str| {
+        line.contains("FATAL")
+            || line.contains("Cannot bind")
+            || (line.contains("rs.d") && (line.contains("ERROR") || line.contains("level=error")))
+    };
+    let last = |lines: Vec<&str>| -> Vec<String> {
+        let skip = lines.len().saturating_sub(EXCERPT);
+        let plain = |line: &str| line.chars().filter(|c| !c.is_control()).take(300).collect();
+        lines.into_iter().skip(skip).map(plain).collect()
+    };
+    let found: Vec<&str> = text.lines().filter(telling).collect();
+    last(if found.is_empty() {
+        text.lines().collect()
+    } else {
+        found
+    })
+}
+
+/// Who can open the dashboard, and how to change that.
+pub(super) fn reach(listen: Listen, host: &str, port: u16) -> Vec<String> {
+    if listen.is_loopback() {
+        return vec![
+            "only from this machine; from yours:".to_owned(),
+            format!("ssh -L {port}:127.0.0.1:{port} {host}   then http://127.0.0.1:{port}"),
+        ];
+    }
+    vec![
+        format!("by everybody who reaches port {port} of this machine, without a password"),
+        "to close it: launcher restart --listen 127.0.0.1, and from your machine".to_owned(),
+        format!("ssh -L {port}:127.0.0.1:{port} {host}   then http://127.0.0.1:{port}"),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_found_among_the_log() {
+        let log = "INFO a\nERROR LISTENER: Cannot bind to 1\nINFO b\n";
+        assert_eq!(relevant(log), ["ERROR LISTENER: Cannot bind to 1"]);
+        assert_eq!(relevant("a\nb\n"), ["a", "b"]);
+        assert_eq!(relevant(&"x\n".repeat(50)).len(), EXCERPT);
+    }
+
+    #[test]
+    fn an_open_dashboard_comes_with_the_flag_that_closes_it() {
+        let open = reach(Listen::All, "gpu-1", 19999).join("\n");
+        assert!(open.contains("--listen 127.0.0.1"), "{open}");
+        assert!(
+            open.contains("ssh -L 19999:127.0.0.1:19999 gpu-1"),
+            "{open}"
+        );
+        let closed = reach("127.0.0.1".parse().unwrap(), "gpu-1", 19999).join("\n");
+        assert!(!closed.contains("--listen"), "{closed}");
+    }
+
+    #[test]
+    fn only_a_failed_mount_leads_to_unpacking() {
+        assert!(cannot_mount(
+            "FATAL: while mounting image /x.sif: fusermount"
+        ));
+        assert!(!cannot_mount("version `GLIBC_2.99' not found"));
+    }
+}

@@ -1,0 +1,307 @@
+//! The container Netdata runs in: what is bound where, and the configuration made for it.
+
+use std::env;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use nix::unistd::{Uid, User};
+
+use crate::files;
+use crate::instance::CACHE_INSIDE;
+use crate::mounts::{self, HOST_ROOT};
+use crate::netdata_conf::{self, Input, NetdataConf};
+use crate::paths::Paths;
+use crate::process::Proc;
+use crate::runtime::{Bind, Container};
+use crate::settings::{Claim, Gpu, Secret, Settings};
+
+/// Where Netdata looks for plugins that are not its own, in every image.
+pub const PLUGIN_INSIDE: &str = "/etc/netdata/custom-plugins.d/rs.d.plugin";
+const STOCK_INSIDE: &str = "/usr/lib/netdata/conf.d";
+const USER_INSIDE: &str = "/etc/netdata";
+const RUN_INSIDE: &str = "/run/netdata";
+
+/// Seen inside at another place, where they exist.
+const SYSTEM: [(&str, &str); 6] = [
+    ("/proc", "/host/proc"),
+    ("/sys", "/host/sys"),
+    ("/etc/passwd", "/host/etc/passwd"),
+    ("/etc/group", "/host/etc/group"),
+    ("/etc/os-release", "/host/etc/os-release"),
+    // The machine's certificates, so that a site's own authority is trusted.
+    ("/etc/ssl/certs", "/etc/ssl/certs"),
+];
+
+/// go.d has a module of the same charts.
+const GO_D: &str = "# Written by launcher at each start. To change it, put a go.d.conf into state/config.\n\
+    modules:\n  # rs.d.plugin charts the GPUs.\n  nvidia_smi: no\n";
+
+/// What the launcher brings along.
+#[derive(Debug)]
+struct Parts {
+    plugin: PathBuf,
+    conf_dir: Option<PathBuf>,
+}
+
+/// Puts it together for `image`, which may still be missing, and writes the generated files.
+pub fn prepare(
+    paths: &Paths,
+    proc: &Proc,
+    settings: &Settings,
+) -> Result<(Container, NetdataConf)> {
+    let parts = find_parts(settings)?;
+    let user = User::from_uid(Uid::effective()).ok().flatten();
+    let name = user
+        .as_ref()
+        .map_or_else(|| Uid::effective().to_string(), |u| u.name.clone());
+    let empty = paths.state_dir("empty");
+    let private = mounts::private_dirs(user.as_ref().map(|u| u.dir.as_path()), paths.home());
+    let plan = mounts::plan(proc, &private, &empty);
+    let inside = |dirs: &[PathBuf]| dirs.iter().map(|dir| in_host_root(dir)).collect::<Vec<_>>();
+    let mut disks = vec![PathBuf::from(HOST_ROOT)];
+    disks.extend(inside(&plan.read_only));
+
+    let own = own_conf(&paths.state_dir("config").join("netdata.conf"))?;
+    let input = Input {
+        user: &name,
+        own: own.as_deref(),
+        not_disks: &inside(&plan.misread),
+        disks: &disks,
+    };
+    let conf = netdata_conf::generate(&input, settings);
+
+    let mut binds = vec![Bind::read_only("/", HOST_ROOT)];
+    binds.extend(
+        plan.read_only
+            .iter()
+            .map(|dir| Bind::read_only(dir, in_host_root(dir))),
+    );
+    binds.extend(
+        plan.hidden
+            .iter()
+            .map(|dir| Bind::read_only(&empty, in_host_root(dir))),
+    );
+    let present = SYSTEM
+        .iter()
+        .filter(|(source, _)| Path::new(source).exists());
+    binds.extend(present.map(|(source, inside)| Bind::read_only(source, inside)));
+    for (dir, inside) in [
+        ("cache", CACHE_INSIDE),
+        ("log", "/var/log/netdata"),
+        ("run", RUN_INSIDE),
+        ("tmp", "/tmp"),
+    ] {
+        binds.push(Bind::writable(paths.state_dir(dir), inside));
+    }
+    binds.extend(configuration(paths, &conf, &parts)?);
+    if let Some(claim) = &settings.claim {
+        let path = paths.generated("claim.conf");
+        files::write_private(&path, claim_conf(claim).as_bytes())?;
+        binds.push(Bind::read_only(
+            path,
+            Path::new(USER_INSIDE).join("claim.conf"),
+        ));
+    }
+    binds.extend(settings.binds.iter().map(|spec| Bind {
+        source: spec.source.clone(),
+        destination: spec.destination.clone(),
+        writable: spec.writable,
+    }));
+    let env = [
+        ("NETDATA_RUN_DIR", RUN_INSIDE),
+        ("DISABLE_TELEMETRY", "1"),
+        ("DO_NOT_TRACK", "1"),
+    ];
+    let container = Container {
+        lib: paths.state_dir("lib"),
+        binds,
+        env: env
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+        nvidia: match settings.gpu {
+            Gpu::On => true,
+            Gpu::Off => false,
+            Gpu::Auto => proc.path("driver/nvidia/version").exists(),
+        },
+        library: settings.nvml_library.clone(),
+        ..Container::default()
+    };
+    Ok((container, conf))
+}
+
+/// A file rather than the environment, which every plugin would inherit.
+fn claim_conf(claim: &Claim) -> String {
+    let mut text = format!("[global]\n    token = {}\n", claim.token.reveal());
+    let url = claim.url.as_deref().unwrap_or("https://app.netdata.cloud");
+    text += &format!("    url = {url}\n");
+    for (name, value) in [
+        ("rooms", claim.rooms.as_deref()),
+        ("proxy", claim.proxy.as_ref().map(Secret::reveal)),
+    ] {
+        if let Some(value) = value {
+            text += &format!("    {name} = {value}\n");
+        }
+    }
+    text
+}
+
+fn in_host_root(path: &Path) -> PathBuf {
+    Path::new(HOST_ROOT).join(path.strip_prefix("/").unwrap_or(path))
+}
+
+fn own_conf(path: &Path) -> Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
+}
+
+/// The plugin, its stock configuration, what is generated, and the user's own files over it.
+fn configuration(paths: &Paths, conf: &NetdataConf, parts: &Parts) -> Result<Vec<Bind>> {
+    let mut binds = vec![Bind::read_only(&parts.plugin, PLUGIN_INSIDE)];
+    if let Some(dir) = &parts.conf_dir {
+        for name in ["rs.d.conf", "rs.d"] {
+            let source = dir.join(name);
+            if source.exists() {
+                binds.push(Bind::read_only(source, Path::new(STOCK_INSIDE).join(name)));
+            }
+        }
+        // One by one: Netdata's own alerts stay.
+        for source in entries(&dir.join("health.d"))? {
+            if source
+                .extension()
+                .is_some_and(|extension| extension == "conf")
+            {
+                let inside = Path::new(STOCK_INSIDE).join("health.d");
+                binds.push(at_same_name(source, &inside));
+            }
+        }
+    }
+    let own = paths.state_dir("config");
+    let generated = [
+        ("netdata.conf", conf.text.as_str(), true),
+        ("go.d.conf", GO_D, !own.join("go.d.conf").exists()),
+        (".opt-out-from-anonymous-statistics", "", true),
+    ];
+    for (name, text, bound) in generated {
+        let path = paths.generated(name);
+        files::write_private(&path, text.as_bytes())?;
+        if bound {
+            binds.push(Bind::read_only(path, Path::new(USER_INSIDE).join(name)));
+        }
+    }
+    for source in entries(&own)? {
+        // The generated one contains it.
+        if source
+            .file_name()
+            .is_some_and(|name| name != "netdata.conf")
+        {
+            binds.push(at_same_name(source, Path::new(USER_INSIDE)));
+        }
+    }
+    Ok(binds)
+}
+
+fn at_same_name(source: PathBuf, dir: &Path) -> Bind {
+    let inside = dir.join(source.file_name().unwrap_or_default());
+    Bind::read_only(source, inside)
+}
+
+/// A directory's entries, sorted; none where it is missing.
+fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
+    let list = match fs::read_dir(dir) {
+        Ok(list) => list,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| format!("reading {}", dir.display())),
+    };
+    let mut paths: Vec<PathBuf> = list.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    Ok(paths)
+}
+
+fn find_parts(settings: &Settings) -> Result<Parts> {
+    let program = env::current_exe()
+        .and_then(fs::canonicalize)
+        .context("finding the launcher")?;
+    let beside = program.parent().unwrap_or(Path::new("/"));
+    parts_of(settings, beside)
+}
+
+fn parts_of(settings: &Settings, beside: &Path) -> Result<Parts> {
+    let places = [beside.to_owned(), beside.join("../lib/netdata-launcher")];
+    let find = |name: &str| {
+        places
+            .iter()
+            .map(|dir| dir.join(name))
+            .find(|path| path.exists())
+    };
+    let Some(plugin) = settings.plugin.clone().or_else(|| find("rs.d.plugin")) else {
+        bail!(
+            "rs.d.plugin is neither in {} nor in ../lib/netdata-launcher from there: \
+             name it with --plugin FILE",
+            beside.display()
+        );
+    };
+    Ok(Parts {
+        plugin,
+        conf_dir: settings.conf_dir.clone().or_else(|| find("conf.d")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::StartFlags;
+    use crate::settings::Layers;
+
+    fn settings() -> Settings {
+        Settings::resolve(&StartFlags::default(), &Layers::default()).unwrap()
+    }
+
+    #[test]
+    fn the_plugin_is_found_beside_the_launcher_and_in_the_lib_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let bin = dir.path().join("bin");
+        let lib = dir.path().join("lib/netdata-launcher");
+        fs::create_dir_all(&bin).unwrap();
+        fs::create_dir_all(lib.join("conf.d")).unwrap();
+        let error = parts_of(&settings(), &bin).unwrap_err().to_string();
+        assert!(error.contains("--plugin FILE"), "{error}");
+        fs::write(lib.join("rs.d.plugin"), "").unwrap();
+        let parts = parts_of(&settings(), &bin).unwrap();
+        assert!(parts.plugin.ends_with("lib/netdata-launcher/rs.d.plugin"));
+        assert!(parts.conf_dir.is_some());
+    }
+
+    #[test]
+    fn the_users_files_are_bound_and_never_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::new(dir.path()).unwrap();
+        paths.create().unwrap();
+        let own = paths.state_dir("config");
+        fs::write(own.join("go.d.conf"), "mine").unwrap();
+        fs::write(own.join("netdata.conf"), "[web]").unwrap();
+        let parts = Parts {
+            plugin: "/p".into(),
+            conf_dir: None,
+        };
+        let conf = netdata_conf::generate(&Input::default(), &settings());
+        let binds = configuration(&paths, &conf, &parts).unwrap();
+        let sources = |inside: &str| {
+            let there = binds
+                .iter()
+                .filter(|bind| bind.destination == Path::new(inside));
+            there.map(|bind| bind.source.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(sources("/etc/netdata/go.d.conf"), [own.join("go.d.conf")]);
+        assert_eq!(
+            sources("/etc/netdata/netdata.conf"),
+            [paths.generated("netdata.conf")]
+        );
+        assert_eq!(fs::read_to_string(own.join("go.d.conf")).unwrap(), "mine");
+        assert!(binds.iter().all(|bind| !bind.writable));
+    }
+}

@@ -1,0 +1,94 @@
+//! One command at a time may change a home. The kernel drops the lock with its holder, so a crash
+//! leaves none behind.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::interrupt;
+
+/// Longer than any `start` takes with its default bound, so that two starts at once both succeed.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(100);
+
+/// Held until dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: Flock<File>,
+}
+
+/// Takes the lock, waiting up to `patience` for its holder. `verb` is what others are told.
+pub fn take(path: &Path, verb: &str, patience: Duration) -> Result<Lock> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("opening the lock {}", path.display()))?;
+    let deadline = Instant::now() + patience;
+    let mut told = false;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(mut lock) => {
+                // Only for the message below: failing to write it is no reason to fail.
+                let _ = lock.set_len(0);
+                let _ = lock.rewind();
+                let _ = write!(lock, "launcher {verb} (pid {})", std::process::id());
+                return Ok(Lock { _file: lock });
+            }
+            Err((back, Errno::EWOULDBLOCK)) => file = back,
+            Err((_, error)) => {
+                return Err(error).with_context(|| format!("locking {}", path.display()));
+            }
+        }
+        let holder = holder(&mut file);
+        if Instant::now() >= deadline {
+            bail!(
+                "{holder} is still working on this home after {} s",
+                patience.as_secs()
+            );
+        }
+        if !told {
+            eprintln!("waiting for {holder} to finish");
+            told = true;
+        }
+        interrupt::check()?;
+        thread::sleep(POLL);
+    }
+}
+
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    let read = file
+        .rewind()
+        .and_then(|()| file.take(100).read_to_string(&mut text));
+    match read {
+        Ok(n) if n > 0 => text.chars().filter(|c| !c.is_control()).collect(),
+        _ => "another launcher command".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_command_is_told_who_holds_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let first = take(&path, "start", Duration::ZERO).unwrap();
+        let error = take(&path, "stop", Duration::ZERO).unwrap_err().to_string();
+        assert!(error.starts_with("launcher start (pid "), "{error}");
+        drop(first);
+        take(&path, "stop", Duration::ZERO).unwrap();
+    }
+}

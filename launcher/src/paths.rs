@@ -1,0 +1,196 @@
+//! Where the launcher keeps what it owns. Everything lies below one home, so that removing the home
+//! removes the launcher; only the download cache is apart, because it may be deleted at any time.
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use nix::unistd::Uid;
+
+/// Directories below `state/`. `lib` becomes the container's home directory, `tmp` its /tmp;
+/// `empty` hides what the container must not see; `generated` holds files the launcher writes.
+const STATE_DIRS: [&str; 8] = [
+    "cache",
+    "lib",
+    "log",
+    "run",
+    "tmp",
+    "config",
+    "empty",
+    "generated",
+];
+
+/// The launcher's home and the names in it.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    home: PathBuf,
+}
+
+impl Paths {
+    /// Takes `home` as given; a relative path is made absolute so that it means the same later.
+    pub fn new(home: &Path) -> Result<Self> {
+        let home = std::path::absolute(home)
+            .with_context(|| format!("resolving the home {}", home.display()))?;
+        Ok(Self { home })
+    }
+
+    /// `$XDG_DATA_HOME/netdata-launcher`, else the same below `~/.local/share`.
+    pub fn default_home() -> Result<PathBuf> {
+        xdg("XDG_DATA_HOME", ".local/share")
+    }
+
+    /// Creates what is missing, each directory 0700, and refuses a home of somebody else.
+    pub fn create(&self) -> Result<()> {
+        make_private(&self.home)?;
+        make_private(&self.home.join("logs"))?;
+        make_private(&self.state())?;
+        for name in STATE_DIRS {
+            make_private(&self.state().join(name))?;
+        }
+        Ok(())
+    }
+
+    /// The home itself.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+    /// The image that `pull` writes.
+    pub fn image(&self) -> PathBuf {
+        self.home.join("netdata.sif")
+    }
+    /// Where that image came from, as JSON.
+    pub fn image_record(&self) -> PathBuf {
+        self.home.join("netdata.sif.json")
+    }
+    /// The running instance.
+    pub fn pid_file(&self) -> PathBuf {
+        self.home.join("netdata.pid")
+    }
+    /// Held while a command changes anything.
+    pub fn lock_file(&self) -> PathBuf {
+        self.home.join("lock")
+    }
+    /// Settings, unless `--env-file` names another file.
+    pub fn env_file(&self) -> PathBuf {
+        self.home.join(".env")
+    }
+    /// Everything Netdata and its plugins print.
+    pub fn log_file(&self) -> PathBuf {
+        self.home.join("logs/netdata.log")
+    }
+    /// What the tools behind the last `pull` printed.
+    pub fn pull_log(&self) -> PathBuf {
+        self.home.join("logs/pull.log")
+    }
+    /// The writable directories.
+    pub fn state(&self) -> PathBuf {
+        self.home.join("state")
+    }
+    /// One of the directories of `state/`.
+    pub fn state_dir(&self, name: &str) -> PathBuf {
+        self.home.join("state").join(name)
+    }
+    /// A file the launcher writes anew at each start.
+    pub fn generated(&self, name: &str) -> PathBuf {
+        self.state_dir("generated").join(name)
+    }
+
+    /// Downloads worth keeping: `$XDG_CACHE_HOME/netdata-launcher`, created when asked for.
+    pub fn cache() -> Result<PathBuf> {
+        let cache = xdg("XDG_CACHE_HOME", ".cache")?;
+        make_private(&cache)?;
+        Ok(cache)
+    }
+}
+
+fn xdg(variable: &str, below_home: &str) -> Result<PathBuf> {
+    let base = match env::var_os(variable).map(PathBuf::from) {
+        // The specification says to ignore relative paths.
+        Some(base) if base.is_absolute() => base,
+        _ => match env::var_os("HOME").filter(|home| !home.is_empty()) {
+            Some(home) => Path::new(&home).join(below_home),
+            None => bail!("HOME is not set: name a directory with --home DIR"),
+        },
+    };
+    Ok(base.join("netdata-launcher"))
+}
+
+fn make_private(dir: &Path) -> Result<()> {
+    let creating = || format!("creating {}", dir.display());
+    let created = match fs::symlink_metadata(dir) {
+        Err(_) => {
+            let made = fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(dir);
+            made.with_context(creating)?;
+            fs::metadata(dir).with_context(creating)?
+        }
+        Ok(_) => fs::metadata(dir).with_context(|| format!("reading {}", dir.display()))?,
+    };
+    if !created.is_dir() {
+        bail!(
+            "{} is not a directory: move it away, or use another --home",
+            dir.display()
+        );
+    }
+    if created.uid() != Uid::effective().as_raw() {
+        bail!(
+            "{} belongs to another user: use a --home of your own",
+            dir.display()
+        );
+    }
+    if created.permissions().mode() & 0o077 != 0 {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
+            .with_context(|| format!("making {} private (chmod 700)", dir.display()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_directory_below_the_home_is_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::new(&dir.path().join("a/home")).unwrap();
+        paths.create().unwrap();
+        for name in [
+            "",
+            "logs",
+            "state",
+            "state/lib",
+            "state/config",
+            "state/generated",
+        ] {
+            let mode = fs::metadata(paths.home().join(name))
+                .unwrap()
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o777, 0o700, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_open_home_is_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        Paths::new(dir.path()).unwrap().create().unwrap();
+        assert_eq!(
+            fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_the_home_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = Paths::new(&file).unwrap().create().unwrap_err().to_string();
+        assert!(error.contains("is not a directory"), "{error}");
+    }
+}
