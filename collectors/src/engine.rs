@@ -31,17 +31,6 @@ pub enum Role {
 }
 
 impl Role {
-    /// Every role.
-    pub const ALL: [Self; 7] = [
-        Self::Main,
-        Self::Scheduler,
-        Self::Detokenizer,
-        Self::DpController,
-        Self::TokenizerWorker,
-        Self::Router,
-        Self::Helper,
-    ];
-
     /// The label's value.
     #[must_use]
     pub fn name(self) -> &'static str {

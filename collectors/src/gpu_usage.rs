@@ -1,6 +1,14 @@
 //! The slot between `nvidia`, which writes it, and `servers`, which reads it: the latest value only,
 //! and nothing once it is older than three intervals.
 
+#![cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "written; read once servers charts GPU memory and energy per server"
+    )
+)]
+
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 

@@ -2,6 +2,8 @@
 
 mod args;
 mod config;
+#[cfg(test)]
+mod documented;
 mod engine;
 #[cfg(test)]
 mod fixtures;

@@ -10,5 +10,5 @@ pub use users::tests;
 
 pub use sockets::{Listener, Listeners};
 pub use stat::Stat;
-pub use table::{Process, ProcessTable, page_bytes, ticks_per_second};
+pub use table::{ProcessTable, page_bytes, ticks_per_second};
 pub use users::{Users, effective_uid};

@@ -25,7 +25,7 @@ impl Rate {
         let last = std::mem::replace(&mut self.last, value.map(|value| (value, now)));
         let (value, (last, then)) = (value?, last?);
         let seconds = now.saturating_duration_since(then).as_secs_f64();
-        (value >= last && seconds > 0.0).then(|| (value - last, seconds))
+        (value >= last && seconds > 0.0).then_some((value - last, seconds))
     }
 
     /// Forgets the past: the next sample is a gap.

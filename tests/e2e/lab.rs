@@ -156,11 +156,19 @@ pub fn every_chart_is_documented(lab: &Lab) -> anyhow::Result<()> {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/charts.md");
     let page = std::fs::read_to_string(page).context(page)?;
     let charts = lab.instance.api().charts()?;
-    let ours: Vec<_> = charts.values().filter(|chart| chart["plugin"] == "rs.d").collect();
+    let ours: Vec<_> = charts
+        .values()
+        .filter(|chart| chart["plugin"] == "rs.d")
+        .collect();
     ensure!(ours.len() > 50, "only {} charts of rs.d", ours.len());
     for chart in ours {
-        let context = chart["context"].as_str().context("a chart without context")?;
-        ensure!(page.contains(&format!("| `{context}` |")), "{context} has no row in docs/charts.md");
+        let context = chart["context"]
+            .as_str()
+            .context("a chart without context")?;
+        ensure!(
+            page.contains(&format!("| `{context}` |")),
+            "{context} has no row in docs/charts.md"
+        );
     }
     Ok(())
 }

@@ -68,6 +68,7 @@ const SHARED: &[(&str, Shared)] = &[
         "every_chart_is_there_within_ten_seconds",
         lab::charts_within_ten_seconds,
     ),
+    ("every_chart_is_documented", lab::every_chart_is_documented),
     (
         "moving_gpu_charts_move_and_constant_ones_equal_their_source",
         gpus::move_or_hold,

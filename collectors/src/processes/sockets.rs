@@ -123,7 +123,7 @@ mod tests {
         let local = "00000000000000000000000001000000";
         proc.file(
             "1/net/tcp6",
-            &format!(
+            format!(
                 "0: {any}:7530 {any}:0000 0A 0:0 0:0 0 1000 0 1\n\
                  1: {local}:7531 {any}:0000 0A 0:0 0:0 0 1000 0 2\n"
             ),

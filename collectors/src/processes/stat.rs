@@ -30,7 +30,7 @@ impl<'a> Stat<'a> {
         let comm = text.get(open + 1..close)?;
         let mut fields = text
             .get(close + 1..)?
-            .split(|byte| byte.is_ascii_whitespace())
+            .split(u8::is_ascii_whitespace)
             .filter(|field| !field.is_empty());
         let state = char::from(*fields.next()?.first()?);
         let mut number =

@@ -250,3 +250,64 @@ fn a_server_without_metrics_has_its_state_and_nothing_else() {
         stalled = 0\n  unreachable = 0\n";
     assert_eq!(frame.to_string(), expected);
 }
+
+/// The quantile, in milliseconds, of what the text of the two pages gained by bucket.
+fn quantile_ms(version: &str, q: f64, histogram: &str, parts: &[&str]) -> f64 {
+    let name = format!("sglang:{histogram}_bucket{{");
+    let page = String::from_utf8(fixtures::page(version, "load_t10")).unwrap();
+    let mut bounds: Vec<f64> = page
+        .lines()
+        .filter(|line| line.starts_with(&name))
+        .map(|line| line.split("le=\"").nth(1).unwrap())
+        .map(|rest| rest.split('"').next().unwrap().parse().unwrap())
+        .collect();
+    bounds.sort_by(f64::total_cmp);
+    bounds.dedup();
+    let at_or_under = |bound: f64| {
+        // As the page writes it: "0.1", "1.0", "+Inf".
+        let le = if bound.is_infinite() {
+            "le=\"+Inf\"".to_owned()
+        } else {
+            format!("le=\"{bound:?}\"")
+        };
+        gained(version, &[&[name.as_str(), &le], parts].concat())
+    };
+    let rank = q * at_or_under(f64::INFINITY);
+    let at = bounds.iter().position(|bound| at_or_under(*bound) >= rank);
+    let at = at.unwrap();
+    let (lower, below) = match at {
+        0 => (0.0, 0.0),
+        _ => (bounds[at - 1], at_or_under(bounds[at - 1])),
+    };
+    let share = (rank - below) / (at_or_under(bounds[at]) - below);
+    1000.0 * (lower + (bounds[at] - lower) * share)
+}
+
+#[test]
+fn percentiles_and_averages_are_those_of_the_two_pages() {
+    let streaming = "is_streaming=\"true\"";
+    for version in fixtures::VERSIONS {
+        let frame = Played::new().capture(version);
+        for (chart, histogram, split) in [
+            ("time_to_first_token", "time_to_first_token_seconds", true),
+            ("e2e_latency", "e2e_request_latency_seconds", false),
+        ] {
+            let parts = if split && version.starts_with("0.5.23") {
+                &[streaming][..]
+            } else {
+                &[]
+            };
+            let part = |suffix: &str| {
+                let name = format!("sglang:{histogram}_{suffix}{{");
+                gained(version, &[&[name.as_str()], parts].concat())
+            };
+            let average = 1000.0 * part("sum") / part("count");
+            let what = format!("{version} {chart}");
+            assert_near(value(&frame, chart, "average"), average, &what);
+            for (dim, q) in [("p50", 0.5), ("p90", 0.9)] {
+                let expected = quantile_ms(version, q, histogram, parts);
+                assert_near(value(&frame, chart, dim), expected, &what);
+            }
+        }
+    }
+}
