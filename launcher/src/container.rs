@@ -34,6 +34,16 @@ const SYSTEM: [(&str, &str); 6] = [
     ("/etc/ssl/certs", "/etc/ssl/certs"),
 ];
 
+/// Mounts of the runtime, and of the launcher's configuration, as patterns.
+const NOT_DISKS: [&str; 6] = [
+    "/.singularity.d/*",
+    "/etc/*",
+    "/usr/lib/netdata/conf.d/*",
+    "/var/lib/netdata",
+    "/host/root/var/lib/apptainer/*",
+    "/host/root/var/lib/singularity/*",
+];
+
 /// go.d has a module of the same charts.
 const GO_D: &str = "# Written by launcher at each start. To change it, put a go.d.conf into state/config.\n\
     modules:\n  # rs.d.plugin charts the GPUs.\n  nvidia_smi: no\n";
@@ -63,15 +73,6 @@ pub fn prepare(
     let mut disks = vec![PathBuf::from(HOST_ROOT)];
     disks.extend(inside(&plan.read_only));
 
-    let own = own_conf(&paths.state_dir("config").join("netdata.conf"))?;
-    let input = Input {
-        user: &name,
-        own: own.as_deref(),
-        not_disks: &inside(&plan.misread),
-        disks: &disks,
-    };
-    let conf = netdata_conf::generate(&input, settings);
-
     let mut binds = vec![Bind::read_only("/", HOST_ROOT)];
     binds.extend(
         plan.read_only
@@ -95,6 +96,20 @@ pub fn prepare(
     ] {
         binds.push(Bind::writable(paths.state_dir(dir), inside));
     }
+    let own = own_conf(&paths.state_dir("config").join("netdata.conf"))?;
+    // Everything of the container's own making is a place of a disk that is charted already.
+    let mut not_disks = NOT_DISKS.map(PathBuf::from).to_vec();
+    not_disks.extend(inside(&plan.misread));
+    not_disks.extend(binds.iter().map(|bind| bind.destination.clone()));
+    not_disks.extend(settings.binds.iter().map(|spec| spec.destination.clone()));
+    not_disks.retain(|dir| !disks.contains(dir));
+    let input = Input {
+        user: &name,
+        own: own.as_deref(),
+        not_disks: &not_disks,
+        disks: &disks,
+    };
+    let conf = netdata_conf::generate(&input, settings);
     binds.extend(configuration(paths, &conf, &parts)?);
     if let Some(claim) = &settings.claim {
         let path = paths.generated("claim.conf");
