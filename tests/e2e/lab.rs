@@ -73,7 +73,17 @@ impl Lab {
             place,
             "0.5.12",
             &[
-                "--growth", &growth, "--gauges", "swing", "--load", "wave", "--tp", "4",
+                "--growth",
+                &growth,
+                "--gauges",
+                "swing",
+                "--load",
+                "wave",
+                "--tp",
+                "4",
+                // Both captures have the same number.
+                "--gauge",
+                "num_running_reqs=5:20",
             ],
         )?;
         let silent = Server::start(place, "0.4.6.post5", &["--no-metrics"])?;
