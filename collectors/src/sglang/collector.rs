@@ -16,7 +16,7 @@ use super::history::History;
 use super::record::{Instances, Page, Reading, record};
 use super::scrape::Reader;
 use super::snapshot::Snapshot;
-use super::state::{Finding, judge};
+use super::state::{Finding, State, announce, judge};
 use super::stretch::Stretch;
 use super::{Options, Servers};
 use crate::engine::{Address, Role, Tree};
@@ -49,6 +49,7 @@ struct Life {
     client: Option<Client>,
     history: History,
     stretch: Stretch,
+    state: Option<State>,
     answered: bool,
     ask_again_at: Option<Instant>,
     told_no_metrics: bool,
@@ -92,7 +93,12 @@ impl ServerCollector {
         };
         match self.listener(tree, address) {
             Listener::Own => {}
-            Listener::None => return Err(Finding::NotListening),
+            Listener::None => {
+                if life.answered {
+                    life.unreachable(&format!("nothing listens on {address} any longer"));
+                }
+                return Err(Finding::NotListening);
+            }
             Listener::Other => {
                 return Err(life.unreachable(&format!(
                     "another user's process listens on {address}: it is not asked"
@@ -191,12 +197,14 @@ impl Collector for ServerCollector {
             took: page.took,
             every: tick.every,
         });
+        let state = judge(finding, life.answered);
         let reading = Reading {
             server: &tree.server,
-            state: judge(finding, life.answered),
+            state,
             page,
         };
         record(&reading, &mut self.instances, frame);
+        life.enter(state);
         self.life = Some(life);
         Ok(())
     }
@@ -214,6 +222,7 @@ impl Life {
             client: None,
             history: History::new(window),
             stretch: Stretch::default(),
+            state: None,
             answered: false,
             ask_again_at: None,
             told_no_metrics: false,
@@ -235,6 +244,16 @@ impl Life {
         if std::mem::take(&mut self.in_trouble) {
             log::info!("/metrics is answered again");
         }
+    }
+
+    /// Logs a change of state.
+    fn enter(&mut self, state: State) {
+        match (announce(self.state, state), state) {
+            (Some(what), State::Stalled) => log::warn!("{what}"),
+            (Some(what), _) => log::info!("{what}"),
+            (None, _) => {}
+        }
+        self.state = Some(state);
     }
 
     fn tell_no_metrics(&mut self, server: &str) {

@@ -66,9 +66,40 @@ pub fn judge(finding: Finding, answered: bool) -> State {
     }
 }
 
+/// What the log says of a change, other than why there is no answer, which the failure itself tells.
+#[must_use]
+pub fn announce(before: Option<State>, now: State) -> Option<&'static str> {
+    match (before, now) {
+        (before, now) if before == Some(now) => None,
+        (_, State::Starting) => Some("it starts: its process runs and does not listen yet"),
+        (_, State::Stalled) => Some(
+            "its engine stands still: a scheduler is stopped or hangs in the kernel, or there has \
+             been work for a minute and nothing moved",
+        ),
+        (Some(State::Starting), State::Ready) => Some("it is ready"),
+        (Some(State::Stalled), State::Ready) => Some("its engine moves again"),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stall_and_its_end_are_announced_once() {
+        let (ready, stalled) = (State::Ready, State::Stalled);
+        assert!(announce(Some(ready), stalled).is_some());
+        assert!(announce(None, stalled).is_some());
+        assert_eq!(announce(Some(stalled), stalled), None);
+        assert_eq!(
+            announce(Some(stalled), ready),
+            Some("its engine moves again")
+        );
+        assert_eq!(announce(None, ready), None);
+        assert_eq!(announce(Some(State::Starting), ready), Some("it is ready"));
+        assert_eq!(announce(Some(ready), State::Unreachable), None);
+    }
 
     #[test]
     fn a_server_that_never_listened_starts_and_one_that_stopped_listening_is_unreachable() {
