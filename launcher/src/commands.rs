@@ -70,10 +70,10 @@ impl Scene {
             file: file.values,
         };
         for warning in &file.warnings {
-            eprintln!("warning: {warning}");
+            tell!("warning: {warning}");
         }
         for key in layers.unknown() {
-            eprintln!("warning: {key} is no setting of the launcher: is it misspelt?");
+            tell!("warning: {key} is no setting of the launcher: is it misspelt?");
         }
         let host = nix::unistd::gethostname().context("asking for this machine's name")?;
         let host = host.to_string_lossy().into_owned();

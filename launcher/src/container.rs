@@ -292,6 +292,57 @@ mod tests {
     }
 
     #[test]
+    fn a_claim_goes_into_a_file_and_says_only_what_is_set() {
+        let claim = Claim {
+            token: Secret::new("abc".to_owned()),
+            rooms: Some("r1,r2".to_owned()),
+            url: None,
+            proxy: None,
+        };
+        let text = claim_conf(&claim);
+        assert!(text.starts_with("[global]\n    token = abc\n"), "{text}");
+        assert!(
+            text.contains("rooms = r1,r2") && !text.contains("proxy"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn nothing_the_container_adds_counts_as_a_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::new(dir.path()).unwrap();
+        paths.create().unwrap();
+        let plugin = dir.path().join("plugin");
+        fs::write(&plugin, "").unwrap();
+        let flags = StartFlags {
+            plugin: Some(plugin),
+            ..StartFlags::default()
+        };
+        let settings = Settings::resolve(&flags, &Layers::default()).unwrap();
+        let (container, conf) = prepare(&paths, &Proc::system(), &settings).unwrap();
+        let line = conf
+            .text
+            .lines()
+            .find(|line| line.contains("exclude space"))
+            .unwrap();
+        let excluded: Vec<&str> = line.split_whitespace().collect();
+        for inside in [
+            "/tmp",
+            CACHE_INSIDE,
+            RUN_INSIDE,
+            "/host/etc/passwd",
+            "/etc/*",
+        ] {
+            assert!(excluded.contains(&inside), "{inside}: {line}");
+        }
+        assert!(!excluded.contains(&HOST_ROOT), "{line}");
+        let writable = container.binds.iter().filter(|bind| bind.writable);
+        for bind in writable {
+            assert!(bind.source.starts_with(paths.state()), "{bind:?}");
+        }
+    }
+
+    #[test]
     fn the_users_files_are_bound_and_never_overwritten() {
         let dir = tempfile::tempdir().unwrap();
         let paths = Paths::new(dir.path()).unwrap();

@@ -58,7 +58,7 @@ pub fn take(path: &Path, verb: &str, patience: Duration) -> Result<Lock> {
             );
         }
         if !told {
-            eprintln!("waiting for {holder} to finish");
+            tell!("waiting for {holder} to finish");
             told = true;
         }
         interrupt::check()?;

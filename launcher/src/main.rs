@@ -1,5 +1,8 @@
 //! The launcher: Netdata without root, in Apptainer, with the rs.d plugin.
 
+#[macro_use]
+mod say;
+
 mod api;
 mod charted;
 mod child;
@@ -29,7 +32,7 @@ fn main() -> ExitCode {
     match commands::run(cli::Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            tell!("error: {error:#}");
             ExitCode::FAILURE
         }
     }

@@ -41,7 +41,7 @@ impl Progress {
     /// Says what is being done now.
     pub fn step(&self, step: &str) {
         if self.plain {
-            eprintln!("{step}");
+            tell!("{step}");
         }
         self.bar.set_prefix("");
         self.bar.set_message(step.to_owned());

@@ -20,7 +20,7 @@ pub(super) fn run(scene: &Scene, args: &LogsArgs) -> Result<ExitCode> {
     let mut file = match File::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            eprintln!("nothing was logged yet: Netdata was never started from this home");
+            tell!("nothing was logged yet: Netdata was never started from this home");
             return Ok(ExitCode::SUCCESS);
         }
         Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),

@@ -24,14 +24,14 @@ pub(super) fn run(scene: &Scene, args: &PullArgs) -> Result<ExitCode> {
     let version = record
         .version
         .map_or(String::new(), |version| format!(", Netdata {version}"));
-    println!(
+    out!(
         "{} is ready: {} MiB from {}{version}",
         scene.paths.image().display(),
         record.bytes / MIB,
         record.source
     );
     if matches!(scene.instance.state()?, State::Running(_)) {
-        println!("what runs still uses the earlier image: launcher restart");
+        out!("what runs still uses the earlier image: launcher restart");
     }
     Ok(ExitCode::SUCCESS)
 }

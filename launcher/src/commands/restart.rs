@@ -15,7 +15,7 @@ pub(super) fn run(scene: &Scene, flags: StartFlags) -> Result<ExitCode> {
     let flags = flags.or(remembered(scene));
     // What is wrong with the settings shows before anything is stopped.
     let prepared = start::Prepared::new(scene, &flags)?;
-    eprintln!("{}", stop::end(scene)?);
+    tell!("{}", stop::end(scene)?);
     prepared.start(scene)
 }
 
@@ -34,7 +34,7 @@ fn remembered(scene: &Scene) -> StartFlags {
         return StartFlags::default();
     };
     serde_json::from_slice(&json).unwrap_or_else(|error| {
-        eprintln!(
+        tell!(
             "warning: {}: {error}: the last start's flags are lost",
             file(scene).display()
         );

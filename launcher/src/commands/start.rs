@@ -28,8 +28,8 @@ use crate::settings::{Gpu, Listen, Settings};
 const POLL: Duration = Duration::from_millis(200);
 /// How often the plugin's newest value must have moved: once may be a leftover of the last run.
 const MOVES: usize = 2;
-/// More time for what is found only after the first charts.
-const SUMMARY: Duration = Duration::from_secs(2);
+/// More time for GPUs and servers, which are found only after the first charts.
+const SUMMARY: Duration = Duration::from_millis(1500);
 /// Loading the plugin takes 0.3 s; unpacking the image first up to 15 s.
 const LOADING: Duration = Duration::from_secs(60);
 /// Of the log's end, for a message.
@@ -39,12 +39,12 @@ const EXCERPT_BYTES: u64 = 256 * 1024;
 pub(super) fn run(scene: &Scene, flags: &StartFlags) -> Result<ExitCode> {
     let _lock = scene.take("start")?;
     if let State::Running(record) = scene.instance.state()? {
-        println!("Netdata is already running (to change its settings: launcher restart)");
+        out!("Netdata is already running (to change its settings: launcher restart)");
         return status::show(scene, &record);
     }
     let prepared = Prepared::new(scene, flags)?;
     if !matches!(scene.instance.state()?, State::Stopped) {
-        eprintln!("{}", stop::end(scene)?);
+        tell!("{}", stop::end(scene)?);
     }
     prepared.start(scene)
 }
@@ -102,26 +102,20 @@ impl Prepared {
             image: self.container.image.clone(),
             image_id: FileId::of(&self.container.image),
         };
-        let waited = scene.instance.write(&record).and_then(|()| {
-            self.wait(&mut child, &progress)
-                .with_context(|| excerpt(&log, offset))
-        });
-        if let Err(error) = waited {
+        let waited = scene.instance.write(&record);
+        if let Err(error) = waited.and_then(|()| self.wait(&mut child, &progress)) {
+            let excerpt = excerpt(&log, offset);
             progress.step("ending what was started");
             scene.instance.end(&record)?;
             scene.instance.forget()?;
-            // The excerpt belongs below the reason.
-            let reason = error.root_cause().to_string();
-            let below = error.to_string();
-            bail!(if reason == below {
-                reason
-            } else {
-                format!("{reason}\n{below}")
-            });
+            if interrupt::is_set() {
+                return Err(error);
+            }
+            bail!("{error:#}\n{excerpt}");
         }
         drop(progress);
         restart::remember(scene, &self.flags)?;
-        println!("Netdata is running");
+        out!("Netdata is running");
         status::show(scene, &record)
     }
 
@@ -143,9 +137,7 @@ impl Prepared {
             };
             let text = tail.join("\n  ");
             if !self.container.unpack && cannot_mount(&text) {
-                eprintln!(
-                    "the image cannot be mounted here (/dev/fuse): unpacking it at each start"
-                );
+                tell!("the image cannot be mounted here (/dev/fuse): unpacking it at each start");
                 self.container.unpack = true;
                 continue;
             }
@@ -177,7 +169,7 @@ impl Prepared {
                     let since = *found_at.get_or_insert_with(Instant::now);
                     let gpus = self.container.nvidia || self.container.library.is_some();
                     let gpus = gpus && self.settings.gpu != Gpu::Off;
-                    let complete = Charted::of(&charts).complete(gpus, false);
+                    let complete = Charted::of(&charts).complete(gpus, true);
                     if complete || since.elapsed() >= SUMMARY {
                         return Ok(());
                     }
@@ -199,12 +191,14 @@ impl Prepared {
     }
 }
 
-/// What the runtime says where FUSE cannot be used.
+/// What the runtime says where FUSE cannot be used; it also informs about what it does not need.
 fn cannot_mount(text: &str) -> bool {
-    let text = text.to_lowercase();
-    ["fuse", "squashfs", "while mounting image"]
-        .iter()
-        .any(|part| text.contains(part))
+    const SIGNS: [&str; 3] = ["fuse", "squashfs", "while mounting image"];
+    let mut reasons = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with("INFO:"));
+    reasons.any(|line| SIGNS.iter().any(|sign| line.contains(sign)))
 }
 
 /// `restart` may be called from another directory.
@@ -247,8 +241,10 @@ fn excerpt(log: &Path, offset: u64) -> String {
 }
 
 fn relevant(text: &str) -> Vec<String> {
+    // Netdata's small plugins call it fatal where they have nothing to do.
     let telling = |line: &&str| {
-        line.contains("FATAL")
+        line.contains("netdata FATAL")
+            || line.starts_with("FATAL:")
             || line.contains("Cannot bind")
             || (line.contains("rs.d") && (line.contains("ERROR") || line.contains("level=error")))
     };
@@ -308,6 +304,9 @@ mod tests {
     fn only_a_failed_mount_leads_to_unpacking() {
         assert!(cannot_mount(
             "FATAL: while mounting image /x.sif: fusermount"
+        ));
+        assert!(!cannot_mount(
+            "INFO:    fuse2fs not found\n  FATAL:   permission denied"
         ));
         assert!(!cannot_mount("version `GLIBC_2.99' not found"));
     }

@@ -18,7 +18,7 @@ pub(super) fn run(scene: &Scene) -> Result<ExitCode> {
                 .get(record.pid)
                 .and_then(|p| scene.proc.age_seconds(&p));
             let since = age.map_or(String::new(), |age| format!(" for {}", duration(age)));
-            println!("Netdata has been running{since} (pid {})", record.pid);
+            out!("Netdata has been running{since} (pid {})", record.pid);
             return show(scene, &record);
         }
         State::Stopped => "Netdata is not running".to_owned(),
@@ -45,7 +45,7 @@ pub(super) fn run(scene: &Scene) -> Result<ExitCode> {
             )
         }
     };
-    println!("{said}");
+    out!("{said}");
     Ok(ExitCode::FAILURE)
 }
 
@@ -65,7 +65,7 @@ pub(super) fn show(scene: &Scene, record: &Record) -> Result<ExitCode> {
         ),
     ] {
         for (number, line) in lines.iter().enumerate() {
-            println!("  {:<10} {line}", if number == 0 { name } else { "" });
+            out!("  {:<10} {line}", if number == 0 { name } else { "" });
         }
     }
     Ok(ExitCode::SUCCESS)

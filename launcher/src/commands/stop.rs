@@ -11,11 +11,11 @@ use crate::progress::Progress;
 pub(super) fn run(scene: &Scene) -> Result<ExitCode> {
     // A home that was never made has nothing to stop, and is not made for it.
     if !scene.paths.home().exists() {
-        println!("Netdata is not running");
+        out!("Netdata is not running");
         return Ok(ExitCode::SUCCESS);
     }
     let _lock = scene.take("stop")?;
-    println!("{}", end(scene)?);
+    out!("{}", end(scene)?);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -71,7 +71,7 @@ impl Workspace {
 impl Drop for Workspace {
     fn drop(&mut self) {
         if let Err(error) = remove_tree(&self.dir) {
-            eprintln!("warning: {} is left behind: {error}", self.dir.display());
+            tell!("warning: {} is left behind: {error}", self.dir.display());
         }
     }
 }
