@@ -58,9 +58,9 @@ pub struct Lab {
     pub swinging: Server,
     /// A server started without `--enable-metrics`.
     pub silent: Server,
-    /// When `launcher start` returned.
+    /// When `launcher start` was called.
     pub started: Instant,
-    /// From the return of `start` to the last of the charts.
+    /// From the call of `start` to the last of the charts.
     pub charted_after: Result<Duration, String>,
 }
 
@@ -90,8 +90,8 @@ impl Lab {
         let library = place.dist.join("simulated/libnvidia-ml.so.1");
         let library = library.to_str().context("a path that is no text")?;
         let instance = Instance::new(place, "lab", &["--nvml-library", library])?;
-        instance.start()?;
         let started = Instant::now();
+        instance.start()?;
         let charted_after = wait_for("all charts", Duration::from_secs(30), || {
             all_charts(&instance, &[&steady, &swinging])
         })
@@ -142,14 +142,14 @@ fn all_charts(instance: &Instance, servers: &[&Server]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Ten seconds after `start` has returned, every chart is listed.
+/// Ten seconds after `launcher start` was called, every chart is listed.
 pub fn charts_within_ten_seconds(lab: &Lab) -> anyhow::Result<()> {
     let after = lab
         .charted_after
         .as_ref()
         .map_err(|error| anyhow::anyhow!("{error}"))?;
     eprintln!(
-        "all charts {:.1} s after start returned",
+        "all charts {:.1} s after start was called",
         after.as_secs_f64()
     );
     ensure!(

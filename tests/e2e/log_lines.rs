@@ -13,10 +13,12 @@ const AFTER: Duration = Duration::from_secs(300);
 const ALLOWED: &[&str] = &[
     // Netdata's own: it starts the plugin and says how.
     "connected to '/etc/netdata/custom-plugins.d/rs.d.plugin'",
-    "PLUGINSD: 'host:",
-    // Ours: the version, each job that started, what a server without metrics has to change.
+    "PLUGINSD[rs.d] : thread created",
+    "PLUGINSD[rs.d] : set name of thread",
+    // Ours: the version, each job that started, the GPUs found, what a server without metrics has to change.
     "msg=\"version ",
     "msg=\"started, every ",
+    "msg=\"4 GPUs (NVIDIA H200 NVL (simulated)",
     "--enable-metrics",
 ];
 

@@ -109,9 +109,16 @@ pub fn equal_the_capture(lab: &Lab) -> anyhow::Result<()> {
             same(lab, &lab.steady, chart, dim, expected * 1000.0)?;
         }
     }
-    let usage = capture
-        .gauge(&["sglang:token_usage{"])
-        .context("no such gauge")?;
+    let gauge = |name: &str| {
+        let gauge = capture.gauge(&[&format!("sglang:{name}{{")]);
+        gauge.with_context(|| format!("no gauge {name}"))
+    };
+    // The server's own ratio has two decimals only.
+    let usage = gauge("num_used_tokens")? / gauge("max_total_num_tokens")?;
+    ensure!(
+        (usage - gauge("token_usage")?).abs() <= 0.005,
+        "{usage} is not its token_usage"
+    );
     same(lab, &lab.steady, "kv_cache_usage", "usage", usage * 100.0)?;
     let running = capture
         .gauge(&["sglang:num_running_reqs{"])

@@ -1,13 +1,15 @@
 //! A counter that goes away and comes back.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::ensure;
 use harness::capture::Capture;
 
 use crate::lab::{GROWTH, Lab};
 
-/// Ten ticks of the interval at which servers are read.
+/// Seconds between two scrapes.
+const INTERVAL: i64 = 5;
+/// Ten of them.
 const WITHHELD_FOR: Duration = Duration::from_secs(10 * 5);
 
 /// The decode counter is missing from ten scrapes: it is a gap meanwhile, and what comes back is its rate.
@@ -21,15 +23,23 @@ pub fn returns_without_spike(lab: &Lab) -> anyhow::Result<()> {
     ensure!(!before.is_empty(), "no decode rate before it was withheld");
     // Labels come in any order: the whole family is withheld.
     lab.steady.tell("withhold sglang:realtime_tokens_total")?;
+    let from = unix_now()?;
     std::thread::sleep(WITHHELD_FOR);
-    let meanwhile = lab.instance.api().series(&chart, 25)?.values("decode")?;
     lab.steady.tell("restore sglang:realtime_tokens_total")?;
+    let to = unix_now()?;
+    std::thread::sleep(Duration::from_secs(30));
+    let points = lab.instance.api().series(&chart, 100)?.dim("decode")?;
+    let between = |from: i64, to: i64| {
+        let within = points.iter().filter(move |(at, _)| (from..to).contains(at));
+        within.filter_map(|(_, value)| *value).collect::<Vec<_>>()
+    };
+    // What was scraped before may be stored one interval later.
+    let meanwhile = between(from + INTERVAL, to);
+    let after = between(to, i64::MAX);
     ensure!(
         meanwhile.is_empty(),
         "values while there was no counter: {meanwhile:?}"
     );
-    std::thread::sleep(Duration::from_secs(30));
-    let after = lab.instance.api().series(&chart, 30)?.values("decode")?;
     let highest = after.iter().copied().fold(f64::NAN, f64::max);
     eprintln!(
         "rate {rate:.1}, highest after the return {highest:.1}, of {} values",
@@ -41,4 +51,9 @@ pub fn returns_without_spike(lab: &Lab) -> anyhow::Result<()> {
         "{highest} after the return, the rate is {rate}"
     );
     Ok(())
+}
+
+fn unix_now() -> anyhow::Result<i64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    Ok(i64::try_from(now.as_secs())?)
 }
