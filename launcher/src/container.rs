@@ -24,7 +24,7 @@ const USER_INSIDE: &str = "/etc/netdata";
 const RUN_INSIDE: &str = "/run/netdata";
 
 /// Seen inside at another place, where they exist.
-const SYSTEM: [(&str, &str); 6] = [
+const SYSTEM: [(&str, &str); 8] = [
     ("/proc", "/host/proc"),
     ("/sys", "/host/sys"),
     ("/etc/passwd", "/host/etc/passwd"),
@@ -32,6 +32,13 @@ const SYSTEM: [(&str, &str); 6] = [
     ("/etc/os-release", "/host/etc/os-release"),
     // The machine's certificates, so that a site's own authority is trusted.
     ("/etc/ssl/certs", "/etc/ssl/certs"),
+    // Where RHEL keeps what /etc/ssl/certs points to.
+    ("/etc/pki", "/etc/pki"),
+    // systemd's units and their resources; the image's /var/run points to /run.
+    (
+        "/var/run/dbus/system_bus_socket",
+        "/run/dbus/system_bus_socket",
+    ),
 ];
 
 /// Mounts of the runtime, and of the launcher's configuration, as patterns.
