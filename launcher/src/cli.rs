@@ -37,6 +37,10 @@ pub enum Command {
     Stop,
     /// Stop, then start with the flags of the last start, unless given anew
     Restart(StartFlags),
+    /// Get the newest image of the same source and restart what runs on the old one
+    Update(PullArgs),
+    /// Open a shell in the container, to look around
+    Shell,
     /// Show whether it runs, where its dashboard is and what it charts
     Status,
     /// Show what Netdata and its plugins printed

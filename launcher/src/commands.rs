@@ -3,9 +3,11 @@
 mod logs;
 mod pull;
 mod restart;
+mod shell;
 mod start;
 mod status;
 mod stop;
+mod update;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -40,6 +42,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Start(flags) => start::run(&scene, &flags),
         Command::Stop => stop::run(&scene),
         Command::Restart(flags) => restart::run(&scene, flags),
+        Command::Update(args) => update::run(&scene, &args),
+        Command::Shell => shell::run(&scene),
         Command::Status => status::run(&scene),
         Command::Logs(args) => logs::run(&scene, &args),
     }

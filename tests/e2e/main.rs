@@ -52,6 +52,10 @@ const ALONE: &[(&str, Alone)] = &[
     ),
     ("start_and_stop_may_be_said_twice", life_cycle::said_twice),
     (
+        "update_restarts_on_the_new_image_and_shell_opens_one",
+        life_cycle::updated,
+    ),
+    (
         "a_pid_file_with_a_foreign_pid_harms_nobody",
         life_cycle::foreign_pid,
     ),

@@ -14,12 +14,21 @@ use crate::settings::Settings;
 const MIB: u64 = 1024 * 1024;
 
 pub(super) fn run(scene: &Scene, args: &PullArgs) -> Result<ExitCode> {
+    let _lock = scene.take("pull")?;
+    get(scene, args)?;
+    if matches!(scene.instance.state()?, State::Running(_)) {
+        out!("what runs still uses the earlier image: launcher restart");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Gets it and says what it is. The caller holds the home.
+pub(super) fn get(scene: &Scene, args: &PullArgs) -> Result<()> {
     let flags = StartFlags {
         image: args.image.clone(),
         ..StartFlags::default()
     };
     let asked = Settings::resolve(&flags, &scene.layers)?.image;
-    let _lock = scene.take("pull")?;
     let record = image::pull(&Runtime::find()?, &scene.paths, asked.as_deref())?;
     let version = record
         .version
@@ -30,8 +39,5 @@ pub(super) fn run(scene: &Scene, args: &PullArgs) -> Result<ExitCode> {
         record.bytes / MIB,
         record.source
     );
-    if matches!(scene.instance.state()?, State::Running(_)) {
-        out!("what runs still uses the earlier image: launcher restart");
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

@@ -12,6 +12,11 @@ use crate::files;
 
 pub(super) fn run(scene: &Scene, flags: StartFlags) -> Result<ExitCode> {
     let _lock = scene.take("restart")?;
+    again(scene, flags)
+}
+
+/// The same for a caller that holds the home.
+pub(super) fn again(scene: &Scene, flags: StartFlags) -> Result<ExitCode> {
     let flags = flags.or(remembered(scene));
     // What is wrong with the settings shows before anything is stopped.
     let prepared = start::Prepared::new(scene, &flags)?;
@@ -29,7 +34,8 @@ pub(super) fn remember(scene: &Scene, flags: &StartFlags) -> Result<()> {
     files::write_private(&file(scene), &json)
 }
 
-fn remembered(scene: &Scene) -> StartFlags {
+/// The flags of the last start that succeeded.
+pub(super) fn remembered(scene: &Scene) -> StartFlags {
     let Ok(json) = fs::read(file(scene)) else {
         return StartFlags::default();
     };

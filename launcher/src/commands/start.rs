@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
-use std::process::{Child, ExitCode};
+use std::process::{Child, Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -73,6 +73,16 @@ impl Prepared {
             container,
             conf,
         })
+    }
+
+    /// Another command in the same container.
+    pub(super) fn command(mut self, scene: &Scene, argv: &[&str]) -> Result<Command> {
+        let asked = self.settings.image.as_deref();
+        self.container.image = image::ensure(&self.runtime, &scene.paths, asked)?;
+        self.check_plugin(&Progress::start(
+            "checking that the plugin runs in the image",
+        ))?;
+        Ok(self.runtime.exec(&self.container, argv))
     }
 
     /// Starts it, waits for the plugin's charts and says what there is.
