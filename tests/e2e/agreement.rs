@@ -1,10 +1,12 @@
 //! Independent readers of the same simulated library: gpustat and nvidia-ml-py.
 
+use std::ops::RangeInclusive;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use harness::place::Place;
+use harness::unix_now;
 use serde_json::Value;
 
 use crate::lab::Lab;
@@ -44,10 +46,12 @@ pub fn independent_readers(lab: &Lab) -> anyhow::Result<()> {
     let mut first = None;
     for _ in 0..3 {
         let gpus = run_python(&lab.place, &["-c", READ])?;
+        let asked = unix_now()?;
         let gpustat = run_python(&lab.place, &["-m", "gpustat", "--json"])?;
+        let answered = unix_now()?;
         // Points that enclose the readings have to be stored first.
         std::thread::sleep(Duration::from_secs(6));
-        compare(lab, &gpus, &gpustat)?;
+        compare(lab, &gpus, &gpustat, asked..=answered)?;
         match &first {
             None => first = Some(gpus),
             Some(first) => average_power(lab, first, &gpus)?,
@@ -56,7 +60,12 @@ pub fn independent_readers(lab: &Lab) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn compare(lab: &Lab, gpus: &Value, gpustat: &Value) -> anyhow::Result<()> {
+fn compare(
+    lab: &Lab,
+    gpus: &Value,
+    gpustat: &Value,
+    when: RangeInclusive<i64>,
+) -> anyhow::Result<()> {
     let gpus = gpus.as_array().context("no list of GPUs")?;
     ensure!(gpus.len() == 4, "nvidia-ml-py sees {} GPUs", gpus.len());
     for gpu in gpus {
@@ -90,7 +99,7 @@ fn compare(lab: &Lab, gpus: &Value, gpustat: &Value) -> anyhow::Result<()> {
             ("nvidia_smi.gpu_{}_clock_freq", "mem", "mem"),
         ] {
             let read = gpu[key].as_f64().with_context(|| format!("no {key}"))?;
-            encloses(lab, &chart.replace("{}", &uuid), dim, time, read)?;
+            encloses(lab, &chart.replace("{}", &uuid), dim, &(time..=time), read)?;
         }
         let held: f64 = latest_sum(lab, &format!("nvidia.gpu_{uuid}_process_memory"))?;
         let read = gpu["held"].as_f64().context("no held memory")?;
@@ -106,7 +115,6 @@ fn compare(lab: &Lab, gpus: &Value, gpustat: &Value) -> anyhow::Result<()> {
     for (gpu, theirs) in gpus.iter().zip(listed) {
         ensure!(gpu["uuid"] == theirs["uuid"], "gpustat sees another order");
         let uuid = gpu["uuid"].as_str().context("no UUID")?.to_lowercase();
-        let time = gpu["time"].as_f64().context("no time")? as i64 + 1;
         for (chart, dim, key, unit) in [
             (
                 "nvidia_smi.gpu_{}_gpu_utilization",
@@ -127,22 +135,28 @@ fn compare(lab: &Lab, gpus: &Value, gpustat: &Value) -> anyhow::Result<()> {
                 .as_f64()
                 .with_context(|| format!("gpustat: no {key}"))?
                 * unit;
-            encloses(lab, &chart.replace("{}", &uuid), dim, time, read)?;
+            encloses(lab, &chart.replace("{}", &uuid), dim, &when, read)?;
         }
     }
     Ok(())
 }
 
-/// The lowest and highest value charted around `time` have `read` between them.
-fn encloses(lab: &Lab, chart: &str, dim: &str, time: i64, read: f64) -> anyhow::Result<()> {
+/// The lowest and highest value charted around `when` have `read` between them.
+fn encloses(
+    lab: &Lab,
+    chart: &str,
+    dim: &str,
+    when: &RangeInclusive<i64>,
+    read: f64,
+) -> anyhow::Result<()> {
     let points = lab.instance.api().series(chart, 40)?.dim(dim)?;
     let near = points
         .into_iter()
-        .filter(|(at, _)| (at - time).abs() <= AROUND);
+        .filter(|(at, _)| (when.start() - AROUND..=when.end() + AROUND).contains(at));
     let near: Vec<_> = near.filter_map(|(_, value)| value).collect();
     ensure!(
         near.len() >= 3,
-        "{chart} {dim}: only {near:?} around {time}"
+        "{chart} {dim}: only {near:?} around {when:?}"
     );
     let low = near.iter().copied().fold(f64::INFINITY, f64::min);
     let high = near.iter().copied().fold(f64::NEG_INFINITY, f64::max);

@@ -1,9 +1,10 @@
 //! A counter that goes away and comes back.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::ensure;
 use harness::capture::Capture;
+use harness::unix_now;
 
 use crate::lab::{GROWTH, Lab};
 
@@ -51,9 +52,4 @@ pub fn returns_without_spike(lab: &Lab) -> anyhow::Result<()> {
         "{highest} after the return, the rate is {rate}"
     );
     Ok(())
-}
-
-fn unix_now() -> anyhow::Result<i64> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    Ok(i64::try_from(now.as_secs())?)
 }

@@ -9,7 +9,7 @@ pub mod place;
 pub mod processes;
 pub mod server;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::bail;
 
@@ -35,4 +35,13 @@ pub fn wait_for<T>(
             Err(_) => std::thread::sleep(LOOK_EVERY),
         }
     }
+}
+
+/// The wall clock, in whole seconds since the epoch, as Netdata stamps its points.
+///
+/// # Errors
+/// When the clock is set before the epoch.
+pub fn unix_now() -> anyhow::Result<i64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    Ok(i64::try_from(now.as_secs())?)
 }
