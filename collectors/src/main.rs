@@ -123,10 +123,7 @@ fn open_modules(args: &Args, context: &Context) -> anyhow::Result<Vec<OpenModule
     });
     Ok(wanted
         .filter_map(|module| match (module.open)(context) {
-            Ok(discover) => Some(OpenModule {
-                name: module.name,
-                discover,
-            }),
+            Ok(discover) => Some(OpenModule::new(module.name, discover)),
             Err(error) => {
                 log::error!("module {} does not run: {error:#}", module.name);
                 None

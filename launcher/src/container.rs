@@ -24,21 +24,26 @@ const USER_INSIDE: &str = "/etc/netdata";
 const RUN_INSIDE: &str = "/run/netdata";
 
 /// Seen inside at another place, where they exist.
-const SYSTEM: [(&str, &str); 8] = [
+const SYSTEM: [(&str, &str); 7] = [
     ("/proc", "/host/proc"),
     ("/sys", "/host/sys"),
     ("/etc/passwd", "/host/etc/passwd"),
     ("/etc/group", "/host/etc/group"),
     ("/etc/os-release", "/host/etc/os-release"),
-    // The machine's certificates, so that a site's own authority is trusted.
-    ("/etc/ssl/certs", "/etc/ssl/certs"),
-    // Where RHEL keeps what /etc/ssl/certs points to.
     ("/etc/pki", "/etc/pki"),
     // systemd's units and their resources; the image's /var/run points to /run.
     (
         "/var/run/dbus/system_bus_socket",
         "/run/dbus/system_bus_socket",
     ),
+];
+
+/// The machine's certificates in one file, so that a site's own authority is trusted: Debian's place and RHEL's.
+/// The first there is takes the place of the image's own. Not the directory: RHEL's lacks what Debian's
+/// programs look for in it.
+const CERTIFICATES: [&str; 2] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
 ];
 
 /// Mounts of the runtime, and of the launcher's configuration, as patterns.
@@ -95,6 +100,10 @@ pub fn prepare(
         .iter()
         .filter(|(source, _)| Path::new(source).exists());
     binds.extend(present.map(|(source, inside)| Bind::read_only(source, inside)));
+    let certificates = CERTIFICATES
+        .iter()
+        .find_map(|file| fs::canonicalize(file).ok());
+    binds.extend(certificates.map(|file| Bind::read_only(file, CERTIFICATES[0])));
     for (dir, inside) in [
         ("cache", CACHE_INSIDE),
         ("log", "/var/log/netdata"),
@@ -216,12 +225,16 @@ fn configuration(paths: &Paths, conf: &NetdataConf, parts: &Parts) -> Result<Vec
         }
     }
     for source in entries(&own)? {
-        // The generated one contains it.
-        if source
-            .file_name()
-            .is_some_and(|name| name != "netdata.conf")
-        {
-            binds.push(at_same_name(source, Path::new(USER_INSIDE)));
+        match source.file_name().and_then(|name| name.to_str()) {
+            // The generated one contains it.
+            Some("netdata.conf") => {}
+            // Beside our plugin, not over it.
+            Some("custom-plugins.d") => {
+                let inside = Path::new(USER_INSIDE).join("custom-plugins.d");
+                let plugins = entries(&source)?.into_iter();
+                binds.extend(plugins.map(|plugin| at_same_name(plugin, &inside)));
+            }
+            _ => binds.push(at_same_name(source, Path::new(USER_INSIDE))),
         }
     }
     Ok(binds)

@@ -62,6 +62,11 @@ pub fn generate(input: &Input<'_>, settings: &Settings) -> NetdataConf {
             "\n# ---- settings\n[web]\n    bind to = {}\n",
             bind_to(listen, port)
         );
+    } else if matches!(listen, Listen::One(address) if !address.is_loopback()) {
+        // Status and start ask over loopback.
+        let own = value(own, "web", "bind to").unwrap_or_default();
+        text +=
+            &format!("\n# ---- loopback as well\n[web]\n    bind to = {own} 127.0.0.1:{port}\n");
     }
     if let Some(hostname) = &settings.hostname {
         text += &format!("[global]\n    hostname = {hostname}\n");

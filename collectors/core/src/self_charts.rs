@@ -116,7 +116,8 @@ pub(crate) fn record_job(
     status: &Status,
     stuck: bool,
 ) {
-    let ok = status.ok.map(|ok| ok && !stuck);
+    // The very first tick may be the one that hangs.
+    let ok = status.ok.or(stuck.then_some(false)).map(|ok| ok && !stuck);
     frame
         .chart(&STATUS, instance)
         .set("ok", ok.map(|ok| f64::from(u8::from(ok))))

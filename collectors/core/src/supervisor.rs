@@ -39,6 +39,20 @@ pub struct OpenModule {
     pub name: &'static str,
     /// Finds its jobs.
     pub discover: Box<dyn Discover>,
+    /// The error told last.
+    told: Option<String>,
+}
+
+impl OpenModule {
+    /// A module that `discover` finds jobs for.
+    #[must_use]
+    pub fn new(name: &'static str, discover: Box<dyn Discover>) -> Self {
+        Self {
+            name,
+            discover,
+            told: None,
+        }
+    }
 }
 
 /// How to run.
@@ -163,9 +177,16 @@ fn start_discovery(
 fn discover(module: &mut OpenModule, events: &Sender<Event>) -> bool {
     crate::log::set_scope(module.name, "discovery");
     match catch_unwind(AssertUnwindSafe(|| module.discover.discover())) {
-        Ok(Ok(found)) => events.send(Event::Found(module.name, found)).is_ok(),
+        Ok(Ok(found)) => {
+            module.told = None;
+            events.send(Event::Found(module.name, found)).is_ok()
+        }
         Ok(Err(error)) => {
-            log::error!("{error:#}");
+            let error = format!("{error:#}");
+            if module.told.as_ref() != Some(&error) {
+                log::error!("{error}");
+                module.told = Some(error);
+            }
             true
         }
         Err(_) => {

@@ -40,7 +40,8 @@ pub fn resolve(mut rows: Vec<Process>, proc_root: &Path, top: usize) -> Processe
 fn look_up(proc_root: &Path, pid: u32) -> Option<(String, u64)> {
     let dir = proc_root.join(pid.to_string());
     let stat = ProcProcess::new_with_root(dir.clone()).ok()?.stat().ok()?;
-    let name = if stat.comm.len() < COMM_LEN {
+    // Reading the command line of a process that hangs in the kernel may hang as well.
+    let name = if stat.comm.len() < COMM_LEN || stat.state == 'D' {
         stat.comm
     } else {
         whole_name(&dir, &stat.comm).unwrap_or(stat.comm)

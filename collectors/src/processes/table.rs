@@ -160,6 +160,18 @@ impl<I> ProcessTable<I> {
             known.pass = self.pass;
             return;
         }
+        if stat.state == 'D' {
+            // Reading its command line may hang as it does: what is known of it has to do.
+            if let Some(known) = self
+                .processes
+                .get_mut(&pid)
+                .filter(|known| known.start_ticks == stat.start_ticks)
+            {
+                known.update(&stat);
+                known.pass = self.pass;
+            }
+            return;
+        }
         let mut process = Process::new(pid, &stat, now);
         process.pass = self.pass;
         process.identity = read_into(&self.root, pid, "cmdline", MAX_CMDLINE, &mut self.buffer)

@@ -108,7 +108,9 @@ impl Activity {
         };
         let idle_with_demand =
             for_longer(self.demand_since, STALLED_AFTER) && for_longer(self.moved, STALLED_AFTER);
-        let hangs = for_longer(self.uninterruptible_since, UNINTERRUPTIBLE_AFTER);
+        // Uninterruptible at every look may be chance while tokens flow.
+        let hangs = for_longer(self.uninterruptible_since, UNINTERRUPTIBLE_AFTER)
+            && for_longer(self.moved, UNINTERRUPTIBLE_AFTER);
         self.worked && (idle_with_demand || hangs)
     }
 }

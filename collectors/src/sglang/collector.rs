@@ -141,7 +141,13 @@ impl ServerCollector {
                 let why = format!("scraping {}: answered with status {status}", client.url());
                 return Err(life.unreachable(&why));
             }
-            Err(error) => return Err(life.unreachable(&format!("{error:#}"))),
+            Err(error) => {
+                // It renders the page all the same, and is asked less often for that.
+                if at - asked >= self.options.timeout() {
+                    life.stretch.scraped(at - asked);
+                }
+                return Err(life.unreachable(&format!("{error:#}")));
+            }
         }
         life.answers();
         if self.snapshot.series == 0 {
@@ -165,6 +171,8 @@ impl ServerCollector {
 impl Collector for ServerCollector {
     fn collect(&mut self, tick: Tick, frame: &mut Frame) -> anyhow::Result<()> {
         let Some(tree) = self.servers.get(&self.name) else {
+            // Its interval ends with it: a slow page does not delay noticing the next server.
+            self.life = None;
             bail!("the server on {} has ended", self.name);
         };
         let known = self

@@ -16,7 +16,7 @@ mod window;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,8 +24,9 @@ use anyhow::Context as _;
 use netdata_plugin::module::{Collector, Discover, Job};
 use serde::Deserialize;
 
-use crate::engine::{Processes, Tree, identify, trees};
+use crate::engine::{Address, Processes, Tree, identify, trees};
 use crate::modules::{Context, Module};
+use crate::processes::{Listener, Listeners, effective_uid};
 use collector::ServerCollector;
 
 /// The module's entry in the registry.
@@ -129,18 +130,33 @@ impl Discover for Finder {
         self.processes
             .scan(Instant::now())
             .with_context(|| format!("listing {}", self.proc_root.display()))?;
-        let servers = by_name(trees(&self.processes));
+        let mut trees = trees(&self.processes);
+        prefer_listening(&mut trees, &self.proc_root);
+        let servers = by_name(trees);
         let jobs = servers.keys().map(|name| self.job(name)).collect();
         self.servers.replace(servers);
         Ok(jobs)
     }
 }
 
-/// SGLang's servers by name. Of several with one address, or one name for their charts, only the oldest
-/// can be listening.
+/// Puts the servers whose own user listens on their address first, then the older ones: anybody can start a
+/// process that claims an address.
+fn prefer_listening(trees: &mut [Tree], proc_root: &Path) {
+    let listeners = Listeners::read(proc_root);
+    trees.sort_by_cached_key(|tree| {
+        let listens = match (tree.server.address(), effective_uid(proc_root, tree.pid)) {
+            (Address::Literal(at), Some(uid)) => {
+                listeners.at(at.ip(), at.port(), uid) == Listener::Own
+            }
+            _ => false,
+        };
+        (!listens, tree.start_ticks, tree.pid)
+    });
+}
+
+/// SGLang's servers by name. Of several with one address, or one name for their charts, the first is taken.
 fn by_name(mut trees: Vec<Tree>) -> BTreeMap<String, Arc<Tree>> {
     trees.retain(|tree| tree.server.engine == "sglang");
-    trees.sort_by_key(|tree| (tree.start_ticks, tree.pid));
     let mut chart_types = Vec::with_capacity(trees.len());
     let mut servers = BTreeMap::new();
     for tree in trees {

@@ -36,6 +36,9 @@ impl Part {
     }
 }
 
+/// Data-parallel ranks of one server: far more than any has, and few enough to look through.
+const MAX_RANKS: usize = 1024;
+
 impl Ranked {
     /// Forgets the last page.
     pub fn clear(&mut self) {
@@ -52,6 +55,7 @@ impl Ranked {
         };
         let at = match self.parts.iter().position(|part| part.rank.dp == rank.dp) {
             Some(at) => at,
+            None if self.parts.len() >= MAX_RANKS => return,
             None => {
                 self.parts.push(fresh);
                 self.parts.len() - 1

@@ -119,6 +119,9 @@ impl Histogram {
     }
 }
 
+/// Buckets of one histogram: real ones have 20 to 40, and each becomes a dimension.
+pub const MAX_BUCKETS: usize = 256;
+
 /// Cumulative buckets as they stand on the page, summed over series.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Buckets {
@@ -142,7 +145,7 @@ impl Buckets {
         };
         if self.bounds.get(at) == Some(&bound) {
             self.cumulative[at] += observations;
-        } else {
+        } else if self.bounds.len() < MAX_BUCKETS || bound.is_infinite() {
             self.bounds.insert(at, bound);
             self.cumulative.insert(at, observations);
         }
@@ -159,5 +162,19 @@ impl Buckets {
         self.cumulative.clear();
         self.sum = None;
         self.count = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_histogram_has_a_bounded_number_of_buckets() {
+        let mut buckets = Buckets::default();
+        (0..100_000_u32).for_each(|bound| buckets.add(f64::from(bound), 1.0));
+        buckets.add(f64::INFINITY, 7.0);
+        assert_eq!(buckets.bounds.len(), MAX_BUCKETS + 1);
+        assert_eq!(buckets.cumulative.last(), Some(&7.0));
     }
 }

@@ -11,8 +11,8 @@ const SCRAPES: usize = 5;
 const LEAST_SCRAPES: usize = 3;
 /// A shorter interval must be at most this part of the one in use to be taken: no hunting.
 const SHRINK_AT: f64 = 0.7;
-/// Longest interval in seconds: beyond it the charts say nothing, and timeouts end the job's use first.
-const LONGEST: u32 = 300;
+/// Longest interval in seconds: state and stalls are looked at once an interval.
+const LONGEST: u32 = 60;
 
 /// Durations of the last scrapes, and the interval they ask for.
 #[derive(Clone, Debug, Default)]

@@ -203,7 +203,12 @@ impl Prepared {
 
 /// What the runtime says where FUSE cannot be used; it also informs about what it does not need.
 fn cannot_mount(text: &str) -> bool {
-    const SIGNS: [&str; 3] = ["fuse", "squashfs", "while mounting image"];
+    const SIGNS: [&str; 4] = [
+        "/dev/fuse",
+        "squashfuse",
+        "squashfs",
+        "while mounting image",
+    ];
     let mut reasons = text
         .lines()
         .map(str::trim)

@@ -108,9 +108,11 @@ impl Reader {
         now: Instant,
         resolve: impl Fn(Vec<Process>) -> Processes,
     ) -> anyhow::Result<&Snapshot> {
+        // Before the first reading no GPU has shown that it is well, and all were just looked up.
+        let first = self.slow.last.is_none();
         let slow_due = self.slow.due(now);
         let processes_due = self.processes.due(now);
-        self.follow_the_set(slow_due)?;
+        self.follow_the_set(slow_due && !first)?;
         let Self {
             nvml,
             devices,
@@ -155,14 +157,14 @@ impl Reader {
 
     /// Enumerates again when the number of GPUs changed, and now and then while one does not answer: after
     /// a reset it may have another handle.
-    fn follow_the_set(&mut self, slow_due: bool) -> anyhow::Result<()> {
+    fn follow_the_set(&mut self, look_again: bool) -> anyhow::Result<()> {
         let count = match self.nvml.device_count() {
             Ok(count) => count,
             Err(error) if is_fatal(&error) => return Err(self.explain(&error)),
             // The GPUs may answer all the same, and each says for itself if it does not.
             Err(_) => self.devices.count(),
         };
-        if count != self.devices.count() || (slow_due && self.devices.ailing()) {
+        if count != self.devices.count() || (look_again && self.devices.ailing()) {
             self.devices.enumerate(&self.nvml, count);
         }
         Ok(())

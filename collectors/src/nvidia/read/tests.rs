@@ -308,7 +308,7 @@ fn slow_readings_are_repeated_in_between_and_read_again_when_due() {
 }
 
 #[test]
-fn processes_have_memory_at_once_and_sm_time_from_the_second_reading_on() {
+fn processes_have_memory_at_once_and_no_sm_time_from_the_first_answer() {
     let row = "pci_bus_id: \"00000000:01:00.0\", processes: [{pid: 77, memory_mib: 300, sm: 40}]";
     let scenario = TWO.replace("pci_bus_id: \"00000000:01:00.0\"", row);
     let mut simulated = Simulated::new(&scenario);
