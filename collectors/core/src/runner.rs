@@ -16,8 +16,8 @@ use crate::writer::Writer;
 
 /// Ticks with an error in a row after which a job ends; discovery may find it again.
 pub const FAILURES_TO_END: u32 = 10;
-/// Collectors parse into buffers on the heap; their stacks stay small.
-const STACK_BYTES: usize = 256 * 1024;
+/// Our own frames are small, but drivers' libraries are not known to be; untouched pages cost nothing.
+const STACK_BYTES: usize = 1024 * 1024;
 
 /// How a job fares, as the supervisor sees it.
 #[derive(Clone, Debug, Default)]
