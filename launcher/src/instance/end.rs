@@ -24,30 +24,34 @@ impl Instance {
     /// # Errors
     /// Something survives KILL: it hangs in the kernel.
     pub fn end(&self, record: &Record) -> Result<()> {
-        let mut known = self.members(record);
-        let clean = if self.leader(record) {
+        self.end_within(record, CLEAN, ORPHANED)
+    }
+
+    fn end_within(&self, record: &Record, clean: Duration, orphaned: Duration) -> Result<()> {
+        let members = self.members(record);
+        if members.is_empty() {
+            return Ok(());
+        }
+        if self.leader(record) {
             // The runtime passes it on and ends after Netdata.
-            self.signal(&known, Signal::SIGTERM, |process| process.pid == record.pid);
-            CLEAN
-        } else {
-            self.signal(&known, Signal::SIGTERM, |_| true);
-            ORPHANED
-        };
-        let leader_ends = Instant::now() + clean;
-        while Instant::now() < leader_ends && !self.living(&mut known, record).is_empty() {
-            if clean == CLEAN && !self.leader(record) {
-                break;
+            self.signal(&members, Signal::SIGTERM, |process| {
+                process.pid == record.pid
+            });
+            let leader_ends = Instant::now() + clean;
+            while Instant::now() < leader_ends && self.leader(record) {
+                thread::sleep(POLL);
             }
-            thread::sleep(POLL);
+        } else {
+            self.signal(&members, Signal::SIGTERM, |_| true);
         }
         // The image's mount leaves by itself once nobody uses it.
-        let rest_ends = Instant::now() + ORPHANED;
-        while Instant::now() < rest_ends && !self.living(&mut known, record).is_empty() {
+        let rest_ends = Instant::now() + orphaned;
+        while Instant::now() < rest_ends && !self.living(record).is_empty() {
             thread::sleep(POLL);
         }
         let killed = Instant::now() + KILLED;
         loop {
-            let left = self.living(&mut known, record);
+            let left = self.living(record);
             if left.is_empty() {
                 return Ok(());
             }
@@ -66,18 +70,14 @@ impl Instance {
         }
     }
 
-    /// What lives of the session. A session's number is not given away while a process of it lives,
-    /// so it is ours as long as one of those is among the `known`, to which the others are added.
-    fn living(&self, known: &mut Vec<Process>, record: &Record) -> Vec<Process> {
-        let now = self.proc.session(record.pid);
-        if !now
-            .iter()
-            .any(|process| known.iter().any(|k| same(k, process)))
-        {
-            return Vec::new();
+    /// What lives of a session that was ours a moment ago: also what was forked since, by processes
+    /// that are gone themselves. Its number cannot be another session's yet, unless another process
+    /// bears it.
+    fn living(&self, record: &Record) -> Vec<Process> {
+        match self.proc.get(record.pid) {
+            Some(other) if other.start_ticks != record.start_ticks => Vec::new(),
+            _ => self.proc.session(record.pid),
         }
-        known.clone_from(&now);
-        now
     }
 
     fn signal(&self, processes: &[Process], signal: Signal, to: impl Fn(&Process) -> bool) {
@@ -139,15 +139,11 @@ mod tests {
 
     #[test]
     fn a_session_that_ignores_term_is_killed_with_its_children() {
-        let mut child = session("trap '' TERM; sleep 1000 & exec sleep 1000");
+        let mut child = session("trap '' TERM; sleep 1000 & while :; do sleep 1000; done");
         let (_dir, instance, record) = instance(child.id());
-        let mut known = instance.members(&record);
-        // What `end` does once its patience is over.
-        instance.signal(&known, Signal::SIGKILL, |_| true);
-        child.wait().unwrap();
-        let left = instance.living(&mut known, &record);
-        instance.signal(&left, Signal::SIGKILL, |_| true);
-        instance.end(&record).unwrap();
+        let reaper = thread::spawn(move || child.wait());
+        instance.end_within(&record, POLL, POLL).unwrap();
+        reaper.join().unwrap().unwrap();
         assert!(instance.proc.session(record.pid).is_empty());
         assert!(matches!(instance.state().unwrap(), State::Gone(..)));
     }
