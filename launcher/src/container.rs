@@ -109,6 +109,8 @@ pub fn prepare(
         ("log", "/var/log/netdata"),
         ("run", RUN_INSIDE),
         ("tmp", "/tmp"),
+        // Otherwise the machine's, where Netdata leaves files behind.
+        ("shm", "/dev/shm"),
     ] {
         binds.push(Bind::writable(paths.state_dir(dir), inside));
     }

@@ -2,7 +2,7 @@
 //! command line or in the environment. Netdata takes the last value of an option, so each later
 //! part wins, option by option, and what nobody mentions stays closed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::settings::{DEFAULT_PORT, Listen, Settings};
 
@@ -87,6 +87,7 @@ fn defaults(input: &Input<'_>) -> String {
     let join = |paths: &[PathBuf]| {
         paths
             .iter()
+            .filter(|path| fits(path))
             .map(|p| p.display().to_string())
             .collect::<Vec<_>>()
             .join(" ")
@@ -109,13 +110,19 @@ fn defaults(input: &Input<'_>) -> String {
         user = input.user,
         not_disks = join(input.not_disks),
     );
-    for disk in input.disks {
+    for disk in input.disks.iter().filter(|disk| fits(disk)) {
         let disk = disk.display();
         text += &format!(
             "[plugin:proc:diskspace:{disk}]\n    space usage = yes\n    inodes usage = yes\n"
         );
     }
     text
+}
+
+/// Others may mount something of theirs under a name of their choice; a line break in it would be
+/// an option of their choice.
+fn fits(path: &Path) -> bool {
+    !path.to_string_lossy().chars().any(char::is_control)
 }
 
 fn bind_to(listen: Listen, port: u16) -> String {
@@ -268,6 +275,18 @@ mod tests {
             Some(("localhost".parse().unwrap(), Some(7)))
         );
         assert_eq!(first_endpoint("unix:/run/x"), Some((Listen::All, None)));
+    }
+
+    #[test]
+    fn a_mount_with_a_line_break_in_its_name_sets_no_option() {
+        let named = [PathBuf::from("/mnt/a\n[web]\nbind to = *:1")];
+        let input = Input {
+            disks: &named,
+            not_disks: &named,
+            ..Input::default()
+        };
+        let text = generate(&input, &settings(None, Some("127.0.0.1"))).text;
+        assert!(!text.contains("*:1"), "{text}");
     }
 
     #[test]

@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use nix::unistd::Uid;
 
-/// Directories below `state/`. `lib` becomes the container's home directory, `tmp` its /tmp;
-/// `empty` hides what the container must not see; `generated` holds files the launcher writes.
-const STATE_DIRS: [&str; 8] = [
+/// Directories below `state/`. `lib` becomes the container's home directory, `tmp` its /tmp
+/// and `shm` its /dev/shm; `empty` hides what the container must not see; `generated` holds files the launcher writes.
+const STATE_DIRS: [&str; 9] = [
     "cache",
     "lib",
     "log",
     "run",
     "tmp",
+    "shm",
     "config",
     "empty",
     "generated",
