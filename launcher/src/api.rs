@@ -39,9 +39,20 @@ pub struct Chart {
     pub labels: BTreeMap<String, String>,
 }
 
-#[derive(Deserialize)]
-struct Charts {
-    charts: BTreeMap<String, Chart>,
+/// Netdata's list of charts, with its version.
+#[derive(Debug, Deserialize)]
+pub struct Listing {
+    /// Of the agent, like `v1.37.1`.
+    #[serde(default)]
+    pub version: String,
+    /// Every chart.
+    #[serde(deserialize_with = "values")]
+    pub charts: Vec<Chart>,
+}
+
+/// The keys are the charts' ids, which they hold themselves.
+fn values<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Chart>, D::Error> {
+    BTreeMap::<String, Chart>::deserialize(from).map(|map| map.into_values().collect())
 }
 
 impl Api {
@@ -60,7 +71,7 @@ impl Api {
     }
 
     /// Every chart there is now.
-    pub fn charts(&self) -> Result<Vec<Chart>> {
+    pub fn charts(&self) -> Result<Listing> {
         let text = self
             .agent
             .get(format!("{}/api/v1/charts", self.base))
@@ -77,9 +88,8 @@ impl Api {
     }
 }
 
-fn parse(text: &str) -> Result<Vec<Chart>> {
-    let list: Charts = serde_json::from_str(text).context("reading Netdata's list of charts")?;
-    Ok(list.charts.into_values().collect())
+fn parse(text: &str) -> Result<Listing> {
+    serde_json::from_str(text).context("reading Netdata's list of charts")
 }
 
 /// When the plugin's newest value was taken, in seconds since 1970. None before its first.
@@ -96,13 +106,15 @@ mod tests {
 
     #[test]
     fn the_newest_value_is_that_of_the_plugins_own_charts() {
-        let charts = parse(
-            r#"{"hostname":"a","charts":{
+        let listing = parse(
+            r#"{"hostname":"a","version":"v1.37.1","charts":{
             "system.cpu":{"id":"system.cpu","plugin":"proc.plugin","last_entry":99},
             "netdata.a":{"id":"netdata.a","plugin":"rs.d","last_entry":41,"more":[1]},
             "netdata.b":{"id":"netdata.b","plugin":"rs.d","last_entry":40}}}"#,
         )
         .unwrap();
+        let charts = listing.charts;
+        assert_eq!(listing.version, "v1.37.1");
         assert_eq!(newest_of_plugin(&charts), Some(41));
         assert_eq!(newest_of_plugin(&charts[2..]), None);
     }

@@ -16,13 +16,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, StartFlags};
 use crate::instance::Instance;
 use crate::interrupt;
 use crate::lock::{self, Lock};
 use crate::paths::Paths;
 use crate::process::Proc;
-use crate::settings::{Layers, env_file};
+use crate::settings::{Invalid, Layers, Settings, env_file};
 
 /// What every command works on.
 #[derive(Debug)]
@@ -90,6 +90,11 @@ impl Scene {
             host,
             instance,
         })
+    }
+
+    /// The checked settings; what is wrong with them is wrong usage.
+    fn settings(&self, flags: &StartFlags) -> Result<Settings> {
+        Settings::resolve(flags, &self.layers).context(Invalid)
     }
 
     /// For commands that change something: makes the home, and takes it for this command alone.

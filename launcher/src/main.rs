@@ -22,18 +22,25 @@ mod process;
 mod progress;
 mod runtime;
 mod settings;
+mod start_log;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Wrong usage ends in clap, with 2.
+/// Wrong usage, found by clap or in a setting.
+const USAGE: u8 = 2;
+
 fn main() -> ExitCode {
     match commands::run(cli::Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
             tell!("error: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<settings::Invalid>() {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }

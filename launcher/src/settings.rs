@@ -5,6 +5,7 @@ pub mod env_file;
 mod values;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,6 +20,16 @@ pub const DEFAULT_IMAGE: &str = "docker://netdata/netdata:stable";
 pub const DEFAULT_PORT: u16 = 19999;
 /// How long `start` waits for the plugin's first charts. A cold start takes 4 to 10 s.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Marks an error as the user's.
+#[derive(Clone, Copy, Debug)]
+pub struct Invalid;
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a setting cannot be used")
+    }
+}
 
 /// Every `LAUNCHER_` variable there is; another one is a typing error worth a warning.
 const KNOWN: [&str; 12] = [

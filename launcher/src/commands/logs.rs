@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -38,17 +40,26 @@ pub(super) fn run(scene: &Scene, args: &LogsArgs) -> Result<ExitCode> {
     }
     loop {
         let mut more = Vec::new();
-        // A start may have begun the file anew.
-        let end = std::fs::metadata(&path).map_or(0, |meta| meta.len());
-        if end < file.stream_position().with_context(reading)? {
-            file = File::open(&path).with_context(reading)?;
-        }
         file.read_to_end(&mut more).with_context(reading)?;
+        if let Some(newer) = put_aside(&file, &path) {
+            // What was added between the two looks is in neither: the old file is read to its end.
+            file.read_to_end(&mut more).with_context(reading)?;
+            file = newer;
+        }
         if out.write_all(&more).and_then(|()| out.flush()).is_err() {
             return Ok(ExitCode::SUCCESS);
         }
         thread::sleep(POLL);
     }
+}
+
+/// The file that has taken the place of the one being followed, or the same one if it was emptied.
+fn put_aside(file: &File, path: &Path) -> Option<File> {
+    let newer = File::open(path).ok()?;
+    let (ours, theirs) = (file.metadata().ok()?, newer.metadata().ok()?);
+    let emptied = { file }.stream_position().ok()? > theirs.len();
+    let same = (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino());
+    (!same || emptied).then_some(newer)
 }
 
 fn last_lines<R: BufRead + Seek>(reader: &mut R, count: usize) -> io::Result<VecDeque<Vec<u8>>> {
@@ -69,6 +80,20 @@ fn last_lines<R: BufRead + Seek>(reader: &mut R, count: usize) -> io::Result<Vec
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_that_was_put_aside_is_left_for_the_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        std::fs::write(&path, "old\n").unwrap();
+        let mut file = File::open(&path).unwrap();
+        io::copy(&mut file, &mut io::sink()).unwrap();
+        assert!(put_aside(&file, &path).is_none());
+        std::fs::rename(&path, dir.path().join("log.old")).unwrap();
+        assert!(put_aside(&file, &path).is_none());
+        std::fs::write(&path, "new and longer\n").unwrap();
+        assert!(put_aside(&file, &path).is_some());
+    }
 
     #[test]
     fn the_last_lines_are_shown_in_order_with_an_unfinished_one() {

@@ -9,7 +9,6 @@ use crate::cli::{PullArgs, StartFlags};
 use crate::image;
 use crate::instance::State;
 use crate::runtime::Runtime;
-use crate::settings::Settings;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -28,7 +27,7 @@ pub(super) fn get(scene: &Scene, args: &PullArgs) -> Result<()> {
         image: args.image.clone(),
         ..StartFlags::default()
     };
-    let asked = Settings::resolve(&flags, &scene.layers)?.image;
+    let asked = scene.settings(&flags)?.image;
     let record = image::pull(&Runtime::find()?, &scene.paths, asked.as_deref())?;
     let version = record
         .version

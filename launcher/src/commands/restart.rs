@@ -18,8 +18,9 @@ pub(super) fn run(scene: &Scene, flags: StartFlags) -> Result<ExitCode> {
 /// The same for a caller that holds the home.
 pub(super) fn again(scene: &Scene, flags: StartFlags) -> Result<ExitCode> {
     let flags = flags.or(remembered(scene));
-    // What is wrong with the settings shows before anything is stopped.
-    let prepared = start::Prepared::new(scene, &flags)?;
+    // What is wrong with the settings, the image or the plugin shows before anything is stopped.
+    let mut prepared = start::Prepared::new(scene, &flags)?;
+    prepared.try_image(scene)?;
     tell!("{}", stop::end(scene)?);
     prepared.start(scene)
 }

@@ -1,6 +1,7 @@
 //! `shell`: a shell in the container, with everything bound as for Netdata, to look around in.
 
-use std::process::ExitCode;
+use std::env;
+use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context as _, Result};
 
@@ -15,7 +16,12 @@ pub(super) fn run(scene: &Scene) -> Result<ExitCode> {
         start::Prepared::new(scene, &restart::remembered(scene))?
     };
     let mut command = prepared.command(scene, &[SHELL])?;
+    if let Some(terminal) = env::var_os("TERM") {
+        command.env("APPTAINERENV_TERM", &terminal);
+        command.env("SINGULARITYENV_TERM", &terminal);
+    }
     let status = command
+        .stdin(Stdio::inherit())
         .status()
         .context("starting a shell in the container")?;
     // What the last command in the shell returned; a shell that a signal ended has none.

@@ -1,7 +1,6 @@
 //! `start`: from an image and settings to a Netdata in which the plugin charts.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode};
 use std::thread;
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::{Scene, restart, status, stop};
-use crate::api::{self, Api};
+use crate::api::{self, Api, Listing};
 use crate::charted::Charted;
 use crate::child::{self, Outcome};
 use crate::cli::StartFlags;
@@ -24,6 +23,7 @@ use crate::process::FileId;
 use crate::progress::Progress;
 use crate::runtime::{Container, Runtime};
 use crate::settings::{Gpu, Listen, Settings};
+use crate::start_log::{StartLog, Verdict};
 
 const POLL: Duration = Duration::from_millis(200);
 /// How often the plugin's newest value must have moved: once may be a leftover of the last run.
@@ -32,9 +32,6 @@ const MOVES: usize = 2;
 const SUMMARY: Duration = Duration::from_millis(1500);
 /// Loading the plugin takes 0.3 s; unpacking the image first up to 15 s.
 const LOADING: Duration = Duration::from_secs(60);
-/// Of the log's end, for a message.
-const EXCERPT: usize = 8;
-const EXCERPT_BYTES: u64 = 256 * 1024;
 
 pub(super) fn run(scene: &Scene, flags: &StartFlags) -> Result<ExitCode> {
     let _lock = scene.take("start")?;
@@ -42,10 +39,13 @@ pub(super) fn run(scene: &Scene, flags: &StartFlags) -> Result<ExitCode> {
         out!("Netdata is already running (to change its settings: launcher restart)");
         return status::show(scene, &record);
     }
-    let prepared = Prepared::new(scene, flags)?;
+    let mut prepared = Prepared::new(scene, flags)?;
     if !matches!(scene.instance.state()?, State::Stopped) {
         tell!("{}", stop::end(scene)?);
     }
+    // Before a download that may take minutes.
+    prepared.check_port(scene)?;
+    prepared.try_image(scene)?;
     prepared.start(scene)
 }
 
@@ -63,7 +63,7 @@ impl Prepared {
     /// Checks all that can be checked before anything runs or stops.
     pub(super) fn new(scene: &Scene, flags: &StartFlags) -> Result<Self> {
         let flags = absolute(flags.clone());
-        let settings = Settings::resolve(&flags, &scene.layers)?;
+        let settings = scene.settings(&flags)?;
         let runtime = Runtime::find()?;
         let (container, conf) = container::prepare(&scene.paths, &scene.proc, &settings)?;
         Ok(Self {
@@ -77,30 +77,36 @@ impl Prepared {
 
     /// Another command in the same container.
     pub(super) fn command(mut self, scene: &Scene, argv: &[&str]) -> Result<Command> {
-        let asked = self.settings.image.as_deref();
-        self.container.image = image::ensure(&self.runtime, &scene.paths, asked)?;
-        self.check_plugin(&Progress::start(
-            "checking that the plugin runs in the image",
-        ))?;
+        self.try_image(scene)?;
         Ok(self.runtime.exec(&self.container, argv))
     }
 
-    /// Starts it, waits for the plugin's charts and says what there is.
-    pub(super) fn start(mut self, scene: &Scene) -> Result<ExitCode> {
-        ports::check_free(&scene.proc, self.conf.listen, self.conf.port)?;
+    /// Gets the image if need be, and tries the plugin in it.
+    pub(super) fn try_image(&mut self, scene: &Scene) -> Result<()> {
         let asked = self.settings.image.as_deref();
         self.container.image = image::ensure(&self.runtime, &scene.paths, asked)?;
         let progress = Progress::start("checking that the plugin runs in the image");
-        self.check_plugin(&progress)?;
-        progress.step("starting Netdata");
+        self.check_plugin(&progress)
+    }
+
+    /// Fails if the port is somebody else's.
+    pub(super) fn check_port(&self, scene: &Scene) -> Result<()> {
+        ports::check_free(&scene.proc, self.conf.listen, self.conf.port)
+    }
+
+    /// Starts it, waits for the plugin's charts and says what there is.
+    pub(super) fn start(self, scene: &Scene) -> Result<ExitCode> {
+        self.check_port(scene)?;
+        let progress = Progress::start("starting Netdata");
         let argv = ["netdata", "-D", "-s", "/host"];
         let command = self.runtime.exec(&self.container, &argv);
         let log = scene.paths.log_file();
         let (mut child, offset) = instance::begin(command, &log)?;
+        let log = StartLog::new(&log, offset);
         let pid = child.id().cast_signed();
         let Some(leader) = scene.proc.get(pid) else {
             let _ = child.wait();
-            bail!("Netdata ended at once\n{}", excerpt(&log, offset));
+            bail!("Netdata ended at once\n{}", log.excerpt());
         };
         let record = Record {
             pid,
@@ -113,13 +119,16 @@ impl Prepared {
             image_id: FileId::of(&self.container.image),
         };
         let waited = scene.instance.write(&record);
-        if let Err(error) = waited.and_then(|()| self.wait(&mut child, &progress)) {
-            let excerpt = excerpt(&log, offset);
+        if let Err(error) = waited.and_then(|()| self.wait(&mut child, &log, &progress)) {
+            let excerpt = log.excerpt();
             progress.step("ending what was started");
             scene.instance.end(&record)?;
             scene.instance.forget()?;
             if interrupt::is_set() {
                 return Err(error);
+            }
+            if log.port_refused() {
+                bail!(ports::taken(&scene.proc, self.conf.port));
             }
             bail!("{error:#}\n{excerpt}");
         }
@@ -145,6 +154,10 @@ impl Prepared {
                 Outcome::Ended { tail, .. } => tail,
                 Outcome::Silent => vec![format!("no answer within {} s", LOADING.as_secs())],
             };
+            let tail: Vec<String> = tail
+                .into_iter()
+                .filter(|l| !l.starts_with("INFO:"))
+                .collect();
             let text = tail.join("\n  ");
             if !self.container.unpack && cannot_mount(&text) {
                 tell!("the image cannot be mounted here (/dev/fuse): unpacking it at each start");
@@ -158,7 +171,7 @@ impl Prepared {
         }
     }
 
-    fn wait(&self, child: &mut Child, progress: &Progress) -> Result<()> {
+    fn wait(&self, child: &mut Child, log: &StartLog, progress: &Progress) -> Result<()> {
         let api = Api::new(self.conf.listen.local(), self.conf.port);
         let deadline = Instant::now() + self.settings.timeout;
         let mut seen: Vec<i64> = Vec::new();
@@ -168,7 +181,7 @@ impl Prepared {
             if let Some(status) = child.try_wait().context("waiting for Netdata")? {
                 bail!("Netdata ended while starting ({status})");
             }
-            if let Ok(charts) = api.charts() {
+            if let Ok(Listing { charts, .. }) = api.charts() {
                 progress.step_once("waiting for the plugin's first charts");
                 let newest = api::newest_of_plugin(&charts);
                 if let Some(newest) = newest.filter(|newest| seen.last() != Some(newest)) {
@@ -184,6 +197,14 @@ impl Prepared {
                         return Ok(());
                     }
                 }
+            }
+            match log.verdict().filter(|_| seen.is_empty()) {
+                Some(Verdict::GivenUp) => bail!("Netdata has given the plugin up"),
+                Some(Verdict::SwitchedOff) => {
+                    tell!("rs.d is switched off in rs.d.conf: GPUs and servers are not charted");
+                    return Ok(());
+                }
+                None => {}
             }
             if Instant::now() >= deadline {
                 let what = if seen.is_empty() {
@@ -241,41 +262,6 @@ fn absolute(mut flags: StartFlags) -> StartFlags {
     flags
 }
 
-/// The lines of this start that look like its reason, else the last ones.
-fn excerpt(log: &Path, offset: u64) -> String {
-    let mut text = Vec::new();
-    let _ = File::open(log).and_then(|mut file| {
-        let end = file.metadata()?.len();
-        file.seek(SeekFrom::Start(
-            offset.max(end.saturating_sub(EXCERPT_BYTES)),
-        ))?;
-        file.take(EXCERPT_BYTES).read_to_end(&mut text)
-    });
-    let lines = relevant(&String::from_utf8_lossy(&text)).join("\n  ");
-    format!("from {}:\n  {lines}", log.display())
-}
-
-fn relevant(text: &str) -> Vec<String> {
-    // Netdata's small plugins call it fatal where they have nothing to do.
-    let telling = |line: &&str| {
-        line.contains("netdata FATAL")
-            || line.starts_with("FATAL:")
-            || line.contains("Cannot bind")
-            || (line.contains("rs.d") && (line.contains("ERROR") || line.contains("level=error")))
-    };
-    let last = |lines: Vec<&str>| -> Vec<String> {
-        let skip = lines.len().saturating_sub(EXCERPT);
-        let plain = |line: &str| line.chars().filter(|c| !c.is_control()).take(300).collect();
-        lines.into_iter().skip(skip).map(plain).collect()
-    };
-    let found: Vec<&str> = text.lines().filter(telling).collect();
-    last(if found.is_empty() {
-        text.lines().collect()
-    } else {
-        found
-    })
-}
-
 /// Who can open the dashboard, and how to change that.
 pub(super) fn reach(listen: Listen, host: &str, port: u16) -> Vec<String> {
     if listen.is_loopback() {
@@ -294,14 +280,6 @@ pub(super) fn reach(listen: Listen, host: &str, port: u16) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_reason_is_found_among_the_log() {
-        let log = "INFO a\nERROR LISTENER: Cannot bind to 1\nINFO b\n";
-        assert_eq!(relevant(log), ["ERROR LISTENER: Cannot bind to 1"]);
-        assert_eq!(relevant("a\nb\n"), ["a", "b"]);
-        assert_eq!(relevant(&"x\n".repeat(50)).len(), EXCERPT);
-    }
 
     #[test]
     fn an_open_dashboard_comes_with_the_flag_that_closes_it() {

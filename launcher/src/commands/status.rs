@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::{Scene, start};
-use crate::api::Api;
+use crate::api::{Api, Listing};
 use crate::charted::Charted;
+use crate::image::ImageRecord;
 use crate::instance::{Cause, Record, State};
+use crate::paths::Paths;
 use crate::settings::Listen;
 
 pub(super) fn run(scene: &Scene) -> Result<ExitCode> {
@@ -52,10 +54,12 @@ pub(super) fn run(scene: &Scene) -> Result<ExitCode> {
 /// What there is to know of a running one.
 pub(super) fn show(scene: &Scene, record: &Record) -> Result<ExitCode> {
     let listen: Listen = record.listen.parse().unwrap_or(Listen::All);
+    let (version, charted) = charted(listen, record.port);
     for (name, lines) in [
         ("dashboard", urls(listen, &scene.host, record.port)),
         ("reachable", start::reach(listen, &scene.host, record.port)),
-        ("charted", charted(listen, record.port)),
+        ("charted", charted),
+        ("netdata", vec![from_image(&version, record, &scene.paths)]),
         (
             "logs",
             vec![format!(
@@ -71,6 +75,16 @@ pub(super) fn show(scene: &Scene, record: &Record) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The version that runs, and the image it is from.
+fn from_image(version: &str, record: &Record, paths: &Paths) -> String {
+    let made_from = ImageRecord::load(paths)
+        .filter(|_| record.image == paths.image())
+        .map_or(String::new(), |image| {
+            format!(" (made from {})", image.source)
+        });
+    format!("{version}, image {}{made_from}", record.image.display())
+}
+
 fn urls(listen: Listen, host: &str, port: u16) -> Vec<String> {
     let local = std::net::SocketAddr::new(listen.local(), port);
     let mut urls = vec![format!("http://{local}")];
@@ -84,9 +98,10 @@ fn urls(listen: Listen, host: &str, port: u16) -> Vec<String> {
     urls
 }
 
-fn charted(listen: Listen, port: u16) -> Vec<String> {
+/// The agent's version, and lines about its charts.
+fn charted(listen: Listen, port: u16) -> (String, Vec<String>) {
     match Api::new(listen.local(), port).charts() {
-        Ok(charts) => {
+        Ok(Listing { version, charts }) => {
             let charted = Charted::of(&charts);
             let mut lines = charted.lines();
             let others = charts.len() - charted.charts;
@@ -94,9 +109,13 @@ fn charted(listen: Listen, port: u16) -> Vec<String> {
                 "{} charts by rs.d, {others} of the system",
                 charted.charts
             ));
-            lines
+            let plain = version.chars().filter(|c| !c.is_control()).take(40);
+            (plain.collect(), lines)
         }
-        Err(error) => vec![format!("unknown, Netdata does not answer: {error:#}")],
+        Err(error) => {
+            let line = format!("unknown, Netdata does not answer: {error:#}");
+            ("version unknown".to_owned(), vec![line])
+        }
     }
 }
 

@@ -1,0 +1,278 @@
+//! The commands as a user sees them, with a stand-in for the container runtime: codes, messages, and
+//! what is left behind.
+
+#![allow(clippy::unwrap_used, reason = "every function here is part of a test")]
+
+use std::fs::{self, Permissions};
+use std::io::Read as _;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use assert_cmd::cargo::cargo_bin;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// What the stand-in does with `exec … rs.d.plugin --version`, and with `exec … netdata …`.
+const RUNS: &str = "exit 0";
+const STAYS: &str = "exec sleep 1000";
+
+struct Lab {
+    dir: tempfile::TempDir,
+}
+
+impl Lab {
+    fn new(plugin: &str, netdata: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["bin", "user"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        let lab = Self { dir };
+        lab.runtime(plugin, netdata);
+        lab.program("bin/rs.d.plugin", "");
+        let mut image = vec![b'#'; 32];
+        image.extend_from_slice(b"SIF_MAGIC\0");
+        fs::write(lab.path("image.sif"), image).unwrap();
+        lab
+    }
+
+    fn runtime(&self, plugin: &str, netdata: &str) {
+        let script = format!(
+            "case \"$1 $*\" in\n\
+             pull*) echo 'FATAL:   lookup registry.example: no such host' >&2; exit 255;;\n\
+             exec*--version) {plugin};;\n\
+             exec*) {netdata};;\n\
+             esac"
+        );
+        self.program("bin/apptainer", &script);
+    }
+
+    fn program(&self, name: &str, script: &str) {
+        fs::write(self.path(name), format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(self.path(name), Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(cargo_bin("launcher"));
+        command
+            .env_clear()
+            .env("HOME", self.path("user"))
+            .env(
+                "PATH",
+                format!("{}:/usr/bin:/bin", self.path("bin").display()),
+            )
+            .env("LAUNCHER_PLUGIN", self.path("bin/rs.d.plugin"))
+            .arg("--home")
+            .arg(self.path("home"))
+            .args(words)
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> (Option<i32>, String) {
+        said(&self.command(words).output().unwrap())
+    }
+
+    fn start(&self, more: &[&str]) -> Command {
+        let port = free_port().to_string();
+        let image = self.path("image.sif").display().to_string();
+        let words = [
+            "start",
+            "--listen",
+            "127.0.0.1",
+            "--port",
+            &port,
+            "--image",
+            &image,
+        ];
+        let mut command = self.command(&words);
+        command.args(more);
+        command
+    }
+}
+
+fn said(output: &Output) -> (Option<i32>, String) {
+    let text = [output.stdout.clone(), output.stderr.clone()].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+/// A process that is its own session, with its start in ticks.
+fn bystander() -> (Child, String) {
+    let mut command = Command::new("sleep");
+    command.arg("1000");
+    // SAFETY: setsid is async-signal-safe.
+    unsafe { command.pre_exec(|| Ok(nix::unistd::setsid().map(drop)?)) };
+    let child = command.spawn().unwrap();
+    let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+    let fields = stat.rsplit_once(") ").unwrap().1;
+    let ticks = fields.split(' ').nth(19).unwrap().to_owned();
+    (child, ticks)
+}
+
+#[test]
+fn a_setting_that_cannot_be_used_is_wrong_usage() {
+    let lab = Lab::new(RUNS, STAYS);
+    let (code, text) = lab.run(&["start", "--port", "http"]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("--port=http: not a port"), "{text}");
+}
+
+#[test]
+fn a_home_that_was_never_made_is_stopped_and_stays_unmade() {
+    let lab = Lab::new(RUNS, STAYS);
+    let stopped = (Some(0), "Netdata is not running\n".to_owned());
+    assert_eq!(lab.run(&["stop"]), stopped);
+    assert_eq!(lab.run(&["status"]), (Some(1), stopped.1));
+    assert!(!lab.path("home").exists());
+}
+
+#[test]
+fn settings_that_others_can_write_stop_every_command() {
+    let lab = Lab::new(RUNS, STAYS);
+    fs::create_dir(lab.path("home")).unwrap();
+    fs::write(lab.path("home/.env"), "LAUNCHER_PORT=1\n").unwrap();
+    fs::set_permissions(lab.path("home/.env"), Permissions::from_mode(0o666)).unwrap();
+    for verb in ["start", "stop", "status", "logs", "pull", "restart"] {
+        let (code, text) = lab.run(&[verb]);
+        assert_eq!(code, Some(1), "{verb}: {text}");
+        assert!(text.contains("chmod 600"), "{verb}: {text}");
+    }
+}
+
+#[test]
+fn a_failed_pull_says_why_and_what_else_to_do_and_leaves_nothing() {
+    let lab = Lab::new(RUNS, STAYS);
+    let (code, text) = lab.run(&["pull"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("is this machine offline?"), "{text}");
+    assert!(text.contains("launcher pull --image debian"), "{text}");
+    assert!(!lab.path("home/.pull").exists() && !lab.path("home/netdata.sif").exists());
+}
+
+#[test]
+fn a_finished_image_is_copied_into_the_home() {
+    let lab = Lab::new(RUNS, STAYS);
+    let image = lab.path("image.sif");
+    let (code, text) = lab.run(&["pull", "--image", image.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(
+        fs::read(image).unwrap(),
+        fs::read(lab.path("home/netdata.sif")).unwrap()
+    );
+}
+
+#[test]
+fn a_plugin_that_does_not_run_in_the_image_is_told_before_anything_starts() {
+    let lab = Lab::new(
+        "echo 'INFO: fuse2fs'; echo GLIBC_2.99 not found >&2; exit 1",
+        "touch $0.ran",
+    );
+    let (code, text) = said(&lab.start(&[]).output().unwrap());
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("GLIBC_2.99 not found"), "{text}");
+    assert!(!text.contains("unpacking"), "{text}");
+    assert!(!lab.path("bin/apptainer.ran").exists());
+}
+
+#[test]
+fn a_netdata_that_dies_is_told_with_its_reason() {
+    let lab = Lab::new(RUNS, "echo 'FATAL:   boom' >&2; exit 1");
+    let (code, text) = said(&lab.start(&[]).output().unwrap());
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("FATAL:   boom"), "{text}");
+    assert!(!lab.path("home/netdata.pid").exists());
+}
+
+#[test]
+fn a_port_refused_to_netdata_itself_is_named() {
+    let lab = Lab::new(
+        RUNS,
+        "echo 'LISTENER: Cannot bind to ip' >&2; sleep 0.2; exit 1",
+    );
+    let (code, text) = said(&lab.start(&[]).output().unwrap());
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("is already used"), "{text}");
+}
+
+#[test]
+fn a_start_that_charts_nothing_ends_what_it_started() {
+    let lab = Lab::new(RUNS, STAYS);
+    let (code, text) = said(&lab.start(&["--timeout", "1"]).output().unwrap());
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("no chart of the plugin after 1 s"), "{text}");
+    assert_eq!(lab.run(&["status"]).0, Some(1));
+}
+
+#[test]
+fn an_interrupted_start_ends_what_it_started() {
+    let lab = Lab::new(RUNS, STAYS);
+    let mut command = lab.start(&[]);
+    let mut child = command
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid_file = lab.path("home/netdata.pid");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let text = loop {
+        match fs::read_to_string(&pid_file) {
+            Ok(text) => break text,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let session: i32 = text.lines().next().unwrap().parse().unwrap();
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let mut said = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
+    assert!(said.ends_with("error: interrupted\n"), "{said}");
+    assert!(!pid_file.exists());
+    assert!(
+        fs::read_to_string(format!("/proc/{session}/stat")).map_or(true, |s| s.contains(") Z "))
+    );
+}
+
+#[test]
+fn a_restart_that_cannot_succeed_stops_nothing() {
+    let lab = Lab::new("exit 1", STAYS);
+    let (mut running, ticks) = bystander();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    fs::create_dir(lab.path("home")).unwrap();
+    let record = format!(
+        "{}\nstart_ticks={ticks}\nboot_id={}\nhost=h\nlisten=127.0.0.1\nport=1\nimage=/x\n",
+        running.id(),
+        boot.trim()
+    );
+    fs::write(lab.path("home/netdata.pid"), record).unwrap();
+    let image = lab.path("image.sif").display().to_string();
+    let (code, text) = lab.run(&["restart", "--image", &image]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        running.try_wait().unwrap().is_none(),
+        "it was stopped: {text}"
+    );
+    let (code, text) = lab.run(&["stop"]);
+    assert_eq!(code, Some(0), "{text}");
+    running.wait().unwrap();
+}
