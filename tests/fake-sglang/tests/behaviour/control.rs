@@ -189,7 +189,7 @@ fn a_crashed_server_is_started_again_on_command() {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(server).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
     eventually("it is noticed", || fake.ask("state").starts_with("error: "));
-    assert!(proc_file(server, "comm").is_none());
+    eventually("it is reaped", || proc_file(server, "comm").is_none());
     fake.tell("restart");
     assert_eq!(fake.get("/metrics").0, 200);
 }
