@@ -43,7 +43,7 @@ const CUT_PEAKS: f64 = 0.1;
 /// What both read is what Netdata says we charted, at the time at which they read it.
 pub fn independent_readers(lab: &Lab) -> anyhow::Result<()> {
     lab.wait_until(Duration::from_secs(40));
-    let mut first = None;
+    let mut readings = Vec::new();
     for _ in 0..3 {
         let gpus = run_python(&lab.place, &["-c", READ])?;
         let asked = unix_now()?;
@@ -52,12 +52,9 @@ pub fn independent_readers(lab: &Lab) -> anyhow::Result<()> {
         // Points that enclose the readings have to be stored first.
         std::thread::sleep(Duration::from_secs(6));
         compare(lab, &gpus, &gpustat, asked..=answered)?;
-        match &first {
-            None => first = Some(gpus),
-            Some(first) => average_power(lab, first, &gpus)?,
-        }
+        readings.push(gpus);
     }
-    Ok(())
+    average_power(lab, &readings[0], &readings[2])
 }
 
 fn compare(
@@ -182,11 +179,19 @@ fn average_power(lab: &Lab, first: &Value, last: &Value) -> anyhow::Result<()> {
         let uuid = last["uuid"].as_str().context("no UUID")?.to_lowercase();
         let chart = format!("nvidia.gpu_{uuid}_power");
         let points = lab.instance.api().series(&chart, 60)?.dim("average")?;
-        let within = points
-            .into_iter()
-            .filter(|(at, _)| (*at as f64) > from && (*at as f64) <= to);
-        let within: Vec<_> = within.filter_map(|(_, value)| value).collect();
-        let charted = within.iter().sum::<f64>() / within.len() as f64;
+        // A point stands for the second before it; those at the ends count by their part within.
+        let (mut joules, mut seconds) = (0.0, 0.0);
+        for (at, value) in points {
+            let at = at as f64;
+            let overlap = (at.min(to) - (at - 1.0).max(from)).max(0.0);
+            joules += value.unwrap_or(0.0) * overlap;
+            seconds += value.map_or(0.0, |_| overlap);
+        }
+        ensure!(
+            seconds >= (to - from) * 0.9,
+            "{chart}: only {seconds} s of {from} to {to}"
+        );
+        let charted = joules / seconds;
         eprintln!("{chart}: charted {charted:.2} W on average, {watts:.2} W by the counter");
         ensure!(
             (charted - watts).abs() <= watts * 0.03,
