@@ -66,7 +66,13 @@ impl Place {
         let Some(python) = given("E2E_PYTHON") else {
             bail!("E2E_PYTHON does not name the interpreter; run the tests with `make test`");
         };
-        let dir = user.dir.join(".cache/netdata-launcher/e2e");
+        // Two checkouts can be tested side by side when each names a directory of its own.
+        let name = std::env::var("E2E_DIR").unwrap_or_else(|_| "e2e".to_owned());
+        ensure!(
+            name.starts_with("e2e") && !name.contains('/'),
+            "E2E_DIR must be a name that begins with e2e, not {name:?}"
+        );
+        let dir = user.dir.join(".cache/netdata-launcher").join(name);
         let place = Self {
             dist: dir.join("dist"),
             captures: dir.join("captures"),
