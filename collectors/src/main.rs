@@ -8,6 +8,7 @@ mod engine;
 #[cfg(test)]
 mod fixtures;
 mod gpu_usage;
+mod histogram;
 mod http;
 mod modules;
 mod nvidia;

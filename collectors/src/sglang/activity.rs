@@ -19,7 +19,7 @@ struct Pulse([Option<f64>; 12]);
 
 impl Pulse {
     fn of(snapshot: &Snapshot) -> Self {
-        let total = |counter: Option<super::snapshot::Counter>| counter.map(|it| it.total);
+        let total = |counter: Option<crate::histogram::Counter>| counter.map(|it| it.total);
         let count = |histogram: &super::snapshot::Histogram| total(histogram.all.count);
         Self([
             total(snapshot.realtime.prefill_compute),
@@ -121,8 +121,8 @@ fn some(gauge: Option<f64>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::snapshot::Counter;
     use super::*;
+    use crate::histogram::Counter;
 
     fn busy(decoded: f64) -> Snapshot {
         let mut snapshot = Snapshot {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::activity::Activity;
 use super::snapshot::Snapshot;
 use super::throughput::{Source, Throughput, Tokens};
-use super::window::Window;
+use crate::histogram::window::Window;
 
 /// The pages so far of one process of a server.
 #[derive(Clone, Debug)]

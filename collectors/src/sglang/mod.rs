@@ -12,7 +12,6 @@ mod snapshot;
 mod state;
 mod stretch;
 mod throughput;
-mod window;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -169,5 +168,7 @@ fn by_name(mut trees: Vec<Tree>) -> BTreeMap<String, Arc<Tree>> {
     servers
 }
 
+#[cfg(test)]
+mod percentile_tests;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! One metric over the ranks of a server: data-parallel ranks add up; pipeline stages and tensor ranks
 //! show the same requests again, so that of each dp rank only the first of them counts.
 
-use super::snapshot::Counter;
+use crate::histogram::Counter;
 
 /// Where a sample comes from. Absent labels are rank 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -14,8 +14,8 @@ use super::history::History;
 use super::snapshot::Snapshot;
 use super::state::State;
 use super::throughput::Source;
-use super::window::Window;
 use crate::engine::Server;
+use crate::histogram::window::Window;
 
 /// What a tick found out about one server.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,8 @@
 //! From the text of `/metrics` to a [`Snapshot`]. Allocates nothing once its buffers have grown.
 
 use super::ranks::{Rank, Ranked};
-use super::snapshot::{Buckets, Counter, Histogram, Snapshot};
+use super::snapshot::{Histogram, Snapshot};
+use crate::histogram::{Buckets, Counter};
 use crate::prometheus::{Line, Lines, Sample};
 
 /// Reads pages; keeps its buffers between them.

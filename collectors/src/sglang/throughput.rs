@@ -3,7 +3,8 @@
 
 use std::time::Instant;
 
-use super::snapshot::{Counter, Snapshot};
+use super::snapshot::Snapshot;
+use crate::histogram::Counter;
 use crate::rate::Rate;
 
 /// Where the tokens per second come from.

@@ -1,10 +1,10 @@
-//! A latency histogram's last minute: what each scrape added to the buckets, kept for as long as the
+//! A histogram's last minute: what each scrape added to the buckets, kept for as long as the
 //! window is, and the percentiles of it.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::snapshot::{Buckets, Counter};
+use super::{Buckets, Counter};
 
 /// A sliding window over one histogram.
 #[derive(Clone, Debug)]
