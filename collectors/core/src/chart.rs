@@ -1,6 +1,8 @@
-//! What a chart is: constant data. An [`Instance`] says which thing (a GPU, a server) it is about.
+//! What a chart is: constant data, or made once from what an endpoint says of its metrics. An [`Instance`]
+//! says which thing (a GPU, a server) it is about.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// How Netdata draws a chart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,18 +93,19 @@ impl Dim {
 }
 
 /// A kind of chart. The doc comment of each constant cites the source of its numbers and their unit.
-#[derive(Debug, PartialEq)]
-pub struct Chart {
+/// `Text` is owned by charts that are made while running, and borrowed in a view of either.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chart<Text = &'static str> {
     /// Last part of the chart's id, after the instance's type and prefix.
-    pub id: &'static str,
+    pub id: Text,
     /// Groups the same chart over all instances: `nvidia_smi.gpu_utilization`.
-    pub context: &'static str,
+    pub context: Text,
     /// Section of the dashboard's menu.
-    pub family: &'static str,
+    pub family: Text,
     /// Shown above the chart.
-    pub title: &'static str,
+    pub title: Text,
     /// Unit of every value recorded: `MHz`, `percentage`, `B`.
-    pub units: &'static str,
+    pub units: Text,
     /// How it is drawn.
     pub kind: Kind,
     /// Position on the dashboard, lower first.
@@ -113,7 +116,7 @@ pub struct Chart {
     pub dynamic: Option<Dim>,
 }
 
-impl Chart {
+impl<Text: AsRef<str>> Chart<Text> {
     /// The dimension `id`, if this chart may have it.
     #[must_use]
     pub fn dim(&self, id: &str) -> Option<Dim> {
@@ -122,6 +125,54 @@ impl Chart {
             .find(|dim| dim.id == id)
             .copied()
             .or(self.dynamic)
+    }
+
+    /// The same, borrowed.
+    #[must_use]
+    pub fn view(&self) -> Chart<&str> {
+        Chart {
+            id: self.id.as_ref(),
+            context: self.context.as_ref(),
+            family: self.family.as_ref(),
+            title: self.title.as_ref(),
+            units: self.units.as_ref(),
+            kind: self.kind,
+            priority: self.priority,
+            dims: self.dims,
+            dynamic: self.dynamic,
+        }
+    }
+}
+
+/// A chart that is known beforehand, or one that was made while running.
+#[derive(Clone, Debug)]
+pub enum ChartRef {
+    /// Constant data.
+    Known(&'static Chart),
+    /// Made once, kept for as long as its values come.
+    Made(Arc<Chart<String>>),
+}
+
+impl ChartRef {
+    /// Its definition.
+    #[must_use]
+    pub fn view(&self) -> Chart<&str> {
+        match self {
+            Self::Known(chart) => chart.view(),
+            Self::Made(chart) => chart.view(),
+        }
+    }
+}
+
+impl From<&'static Chart> for ChartRef {
+    fn from(chart: &'static Chart) -> Self {
+        Self::Known(chart)
+    }
+}
+
+impl From<&Arc<Chart<String>>> for ChartRef {
+    fn from(chart: &Arc<Chart<String>>) -> Self {
+        Self::Made(Arc::clone(chart))
     }
 }
 
@@ -154,6 +205,8 @@ pub struct Instance {
     pub chart_type: String,
     /// Put before the chart's own id: `gpu_<uuid>_`, or nothing.
     pub prefix: String,
+    /// Put after the chart's own id, or nothing: sorts the instances of one chart together.
+    pub suffix: String,
     /// Labels, in order.
     pub labels: Vec<Label>,
 }
@@ -163,22 +216,19 @@ impl Instance {
     /// than ASCII letters, digits, `_` and (in the prefix) `-` becomes an underscore.
     #[must_use]
     pub fn new(chart_type: &str, prefix: &str) -> Self {
-        let clean = |text: &str, dash: bool| {
-            text.chars()
-                .map(|c| {
-                    if c.is_ascii_alphanumeric() || c == '_' || (dash && c == '-') {
-                        c
-                    } else {
-                        '_'
-                    }
-                })
-                .collect()
-        };
         Self {
             chart_type: clean(chart_type, false),
             prefix: clean(prefix, true),
+            suffix: String::new(),
             labels: vec![],
         }
+    }
+
+    /// Puts `suffix` after the chart's own id, cleaned as the prefix is.
+    #[must_use]
+    pub fn suffix(mut self, suffix: &str) -> Self {
+        self.suffix = clean(suffix, true);
+        self
     }
 
     /// Adds a detected label.
@@ -191,6 +241,13 @@ impl Instance {
         });
         self
     }
+}
+
+fn clean(text: &str, dash: bool) -> String {
+    let kept = |c: char| c.is_ascii_alphanumeric() || c == '_' || (dash && c == '-');
+    text.chars()
+        .map(|c| if kept(c) { c } else { '_' })
+        .collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::chart::{Chart, Instance};
+use crate::chart::{Chart, ChartRef, Instance};
 
 /// One tick's values. Cleared and filled again on every tick.
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ pub struct Frame {
 
 #[derive(Debug)]
 struct Entry {
-    chart: &'static Chart,
+    chart: ChartRef,
     instance: Arc<Instance>,
     values: Range<usize>,
 }
@@ -37,10 +37,10 @@ impl Frame {
 
     /// Begins `chart` for `instance`; set its values on what is returned. The same chart and instance
     /// may be begun once a tick. A chart of which every value is unknown is not sent.
-    pub fn chart(&mut self, chart: &'static Chart, instance: &Arc<Instance>) -> Recorder<'_> {
+    pub fn chart(&mut self, chart: impl Into<ChartRef>, instance: &Arc<Instance>) -> Recorder<'_> {
         let start = self.values.len();
         self.entries.push(Entry {
-            chart,
+            chart: chart.into(),
             instance: Arc::clone(instance),
             values: start..start,
         });
@@ -49,14 +49,16 @@ impl Frame {
 
     /// What was recorded, in order.
     pub fn charts(&self) -> impl Iterator<Item = Recorded<'_>> {
-        self.entries
-            .iter()
-            .map(|entry| Recorded { frame: self, entry })
+        self.entries.iter().map(|entry| Recorded {
+            frame: self,
+            entry,
+            chart: entry.chart.view(),
+        })
     }
 
     /// The value of one dimension: `None` if it was not recorded or is unknown. For tests.
     #[must_use]
-    pub fn value(&self, instance: &Instance, chart: &Chart, dim: &str) -> Option<f64> {
+    pub fn value(&self, instance: &Instance, chart: &Chart<&str>, dim: &str) -> Option<f64> {
         self.charts()
             .filter(|c| c.chart() == chart && **c.instance() == *instance)
             .flat_map(|c| c.values().collect::<Vec<_>>())
@@ -91,13 +93,20 @@ impl Recorder<'_> {
 pub struct Recorded<'a> {
     frame: &'a Frame,
     entry: &'a Entry,
+    chart: Chart<&'a str>,
 }
 
 impl<'a> Recorded<'a> {
     /// Its definition.
     #[must_use]
-    pub fn chart(&self) -> &'static Chart {
-        self.entry.chart
+    pub fn chart(&self) -> &Chart<&'a str> {
+        &self.chart
+    }
+
+    /// The same, to be kept.
+    #[must_use]
+    pub fn chart_ref(&self) -> &'a ChartRef {
+        &self.entry.chart
     }
 
     /// What it is about.
@@ -120,7 +129,8 @@ impl std::fmt::Display for Frame {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for chart in self.charts() {
             let (instance, chart_id) = (chart.instance(), chart.chart().id);
-            writeln!(f, "{}.{}{chart_id}", instance.chart_type, instance.prefix)?;
+            let Instance { prefix, suffix, .. } = &**instance;
+            writeln!(f, "{}.{prefix}{chart_id}{suffix}", instance.chart_type)?;
             for (name, value) in chart.values() {
                 match value {
                     Some(value) => writeln!(f, "  {name} = {value}")?,

@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::chart::{Algorithm, Chart, Dim, Instance, Kind};
+use crate::chart::{Algorithm, ChartRef, Dim, Instance, Kind};
 use crate::frame::{Frame, Recorded};
 use words::{MAX_ID_BYTES, quoted, quoted_label};
 
@@ -32,7 +32,7 @@ pub struct Writer {
 
 /// A chart as the agent knows it.
 struct Defined {
-    chart: &'static Chart,
+    chart: ChartRef,
     instance: Arc<Instance>,
     update_every: u32,
     dims: Vec<DefinedDim>,
@@ -110,6 +110,7 @@ impl Writer {
             ".",
             &instance.prefix,
             chart.id,
+            &instance.suffix,
         ]);
         if self.id.len() > MAX_ID_BYTES {
             log::debug!(
@@ -125,7 +126,7 @@ impl Writer {
             }
             let dims = chart.dims.iter().filter(|dim| !dim.optional);
             let defined = Defined {
-                chart,
+                chart: recorded.chart_ref().clone(),
                 instance: Arc::clone(instance),
                 update_every: 0,
                 dims: dims
@@ -174,10 +175,10 @@ impl Writer {
                 definition.chart(out, id, defined, "obsolete");
                 return false;
             }
-            let chart = defined.chart;
+            let known = defined.chart.view().dims;
             let gone = |dim: &DefinedDim| {
                 tick - dim.last_value >= OBSOLETE_DIM_AFTER_TICKS
-                    && !chart.dims.iter().any(|known| known.id == dim.name)
+                    && !known.iter().any(|known| known.id == dim.name)
             };
             if defined.dims.iter().any(gone) {
                 definition.chart(out, id, defined, "");
@@ -201,9 +202,9 @@ impl Defined {
             if value.is_none() || self.dims.iter().any(|dim| dim.name == name) {
                 continue;
             }
-            match self.chart.dim(name) {
+            match recorded.chart().dim(name) {
                 Some(dim) => self.dims.push(DefinedDim::new(name, dim, tick)),
-                None => log::debug!("chart {} has no dimension {name}", self.chart.context),
+                None => log::debug!("chart {} has no dimension {name}", recorded.chart().context),
             }
         }
         self.dims.len() > before
@@ -300,7 +301,7 @@ impl Definition<'_> {
     }
 
     fn chart(&self, out: &mut Vec<u8>, id: &str, defined: &Defined, options: &str) {
-        let chart = defined.chart;
+        let chart = defined.chart.view();
         put(out, format_args!("CHART {id} ''"));
         for field in [chart.title, chart.units, chart.family, chart.context] {
             out.push(b' ');

@@ -256,13 +256,13 @@ fn each_missing_reading_is_a_gap_and_nothing_else_changes() {
 }
 
 /// Every dimension with a value.
-fn known(frame: &Frame) -> Vec<(&'static str, String, f64)> {
+fn known(frame: &Frame) -> Vec<(String, String, f64)> {
     let charts = frame.charts().flat_map(|recorded| {
         let context = recorded.chart().context;
         let values: Vec<_> = recorded.values().map(|(n, v)| (n.to_owned(), v)).collect();
         values
             .into_iter()
-            .filter_map(move |(name, value)| Some((context, name, value?)))
+            .filter_map(move |(name, value)| Some((context.to_owned(), name, value?)))
     });
     charts.collect()
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::chart::Instance;
+use crate::chart::{Chart, Instance};
 
 static POWER: Chart = Chart {
     id: "power_draw",
@@ -209,4 +209,34 @@ fn a_job_that_ends_obsoletes_every_chart() {
     let text = String::from_utf8(bench.writer.obsolete_all().to_vec()).unwrap();
     assert_eq!(text.matches("'obsolete'").count(), 1);
     assert_eq!(bench.writer.obsolete_all(), b"");
+}
+
+#[test]
+fn a_chart_made_while_running_is_defined_like_any_other() {
+    let chart = Arc::new(Chart {
+        id: "queue_depth".to_owned(),
+        context: "prometheus.shop.queue_depth".to_owned(),
+        family: "queue".to_owned(),
+        title: "Jobs waiting".to_owned(),
+        units: "jobs".to_owned(),
+        kind: Kind::Line,
+        priority: 7,
+        dims: &[],
+        dynamic: Some(Dim::milli("")),
+    });
+    let instance = Arc::new(Instance::new("prometheus_shop", "").suffix("-name=a"));
+    let mut bench = Bench::new();
+    bench.frame.chart(&chart, &instance).set("queue_depth", 1.5);
+    let text = bench.writer.write(&bench.frame, 1, bench.now).to_vec();
+    assert_eq!(
+        String::from_utf8(text).unwrap(),
+        "CHART prometheus_shop.queue_depth-name_a '' 'Jobs waiting' 'jobs' 'queue' \
+         'prometheus.shop.queue_depth' line 7 1 '' 'rs.d' 'nvidia'\n\
+         CLABEL _collect_job 'local' 1\n\
+         CLABEL_COMMIT\n\
+         DIMENSION 'queue_depth' 'queue_depth' absolute 1 1000 ''\n\
+         BEGIN prometheus_shop.queue_depth-name_a\n\
+         SET 'queue_depth' = 1500\n\
+         END\n"
+    );
 }
