@@ -54,6 +54,7 @@ pub struct Activity {
     moved: Option<Instant>,
     demand_since: Option<Instant>,
     worked: bool,
+    in_flight: bool,
     stopped_ticks: u32,
     uninterruptible_since: Option<Instant>,
 }
@@ -62,10 +63,16 @@ impl Activity {
     /// Takes a page.
     pub fn observe(&mut self, snapshot: &Snapshot, now: Instant) {
         let pulse = Pulse::of(snapshot);
-        if self.pulse != Some(pulse) {
+        let moves = self.pulse != Some(pulse);
+        if moves {
             self.pulse = Some(pulse);
             self.moved = Some(now);
         }
+        // What the HTTP server counts is true at any time; the scheduler's gauges only while it works.
+        let gauges = some(snapshot.running) || some(snapshot.queued);
+        self.in_flight = snapshot
+            .http_inference
+            .map_or(moves && gauges, |active| active > 0.0);
         let decoded = snapshot.realtime.decode.or(snapshot.generation_tokens);
         self.worked |= decoded.is_some_and(|tokens| tokens.total > 0.0);
         // While it is paused, or its weights are changed, waiting is what it should do.
@@ -74,6 +81,13 @@ impl Activity {
             self.fresh(now, Duration::ZERO) && (some(snapshot.running) || some(snapshot.queued));
         let demand = !held && (wanted || some(snapshot.http_inference));
         self.demand_since = demand.then(|| self.demand_since.unwrap_or(now));
+    }
+
+    /// Whether there were requests when the last page was made. Where only gauges tell, which are stale
+    /// when idle, they count if anything moved since the page before.
+    #[must_use]
+    pub fn in_flight(&self) -> bool {
+        self.in_flight
     }
 
     /// Takes what /proc says of the schedulers.
@@ -183,6 +197,33 @@ mod tests {
             after(&[(0, stale.clone()), (50, stale.clone()), (200, stale)]),
             (false, false)
         );
+    }
+
+    #[test]
+    fn requests_are_in_flight_by_the_http_servers_count_else_by_gauges_that_move() {
+        let (now, mut activity) = (Instant::now(), Activity::default());
+        let stale = Snapshot {
+            http_inference: Some(0.0),
+            ..busy(9.0)
+        };
+        for (page, in_flight) in [
+            (busy(9.0), true),
+            (busy(9.0), true),
+            (stale, false),
+            (without_http(9.0), false),
+            (without_http(10.0), true),
+            (without_http(10.0), false),
+        ] {
+            activity.observe(&page, now);
+            assert_eq!(activity.in_flight(), in_flight, "{page:?}");
+        }
+    }
+
+    fn without_http(decoded: f64) -> Snapshot {
+        Snapshot {
+            http_inference: None,
+            ..busy(decoded)
+        }
     }
 
     #[test]

@@ -25,6 +25,26 @@ pub const SERVER_STATE: Chart = Chart {
     dynamic: None,
 };
 
+/// Ends of the server's process within the last `ends_window`, by what it did when it was last looked at.
+/// From the process table and the pages before. Goes on for that long after the last process has ended.
+pub const SERVER_ENDS: Chart = Chart {
+    id: "server_ends",
+    context: "sglang.server_ends",
+    family: "state",
+    title: "Ends of the server's process within the last hour",
+    units: "ends",
+    kind: Kind::Stacked,
+    priority: PRIORITY + 15,
+    dims: &[
+        Dim::new("starting"),
+        Dim::new("idle"),
+        Dim::new("with_requests"),
+        Dim::new("stalled"),
+        Dim::new("unknown"),
+    ],
+    dynamic: None,
+};
+
 /// `num_running_reqs`, `num_queue_reqs`, `num_grammar_queue_reqs`, `num_paused_reqs`: requests, summed over
 /// dp ranks; a gap where they are stale.
 pub const REQUESTS_IN_FLIGHT: Chart = Chart {
@@ -231,6 +251,7 @@ mod tests {
     fn every_chart_has_an_id_a_context_and_a_place_of_its_own() {
         let mut charts = vec![
             SERVER_STATE,
+            SERVER_ENDS,
             REQUESTS_IN_FLIGHT,
             TOKEN_THROUGHPUT,
             KV_CACHE_USAGE,
@@ -261,5 +282,11 @@ mod tests {
         let dims = SERVER_STATE.dims.iter().map(|dim| dim.id);
         let states = super::super::state::State::ALL.map(super::super::state::State::name);
         assert!(dims.eq(states));
+    }
+    #[test]
+    fn what_it_was_doing_is_the_dimension() {
+        let dims = SERVER_ENDS.dims.iter().map(|dim| dim.id);
+        let doing = super::super::ends::Doing::ALL.map(super::super::ends::Doing::name);
+        assert!(dims.eq(doing));
     }
 }

@@ -12,8 +12,9 @@ use netdata_plugin::frame::Frame;
 use netdata_plugin::module::{Collector, Tick};
 
 use super::activity::Schedulers;
+use super::ends::{Doing, Ends};
 use super::history::History;
-use super::record::{Instances, Page, Reading, record};
+use super::record::{Instances, Page, Reading, record, record_ends};
 use super::scrape::Reader;
 use super::snapshot::Snapshot;
 use super::state::{Finding, State, announce, judge};
@@ -29,13 +30,21 @@ const MAX_PAGE: usize = 4 * 1024 * 1024;
 /// cannot get a page without being started again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
+/// A page that is older than so many intervals says nothing of a server's last moments. While it stops, one
+/// or two scrapes fail.
+const PAGES_MISSED: u32 = 3;
+/// Time from the end of a process until discovery has noticed.
+const END_NOTICED_WITHIN: Duration = Duration::from_secs(5);
+
 /// One server's job.
 pub struct ServerCollector {
     name: String,
     servers: Arc<Servers>,
     proc_root: PathBuf,
+    own_uid: u32,
     options: Options,
     life: Option<Life>,
+    ends: Ends,
     instances: Instances,
     reader: Reader,
     snapshot: Snapshot,
@@ -52,6 +61,10 @@ struct Life {
     state: Option<State>,
     answered: bool,
     ask_again_at: Option<Instant>,
+    /// When the last page arrived.
+    page_at: Option<Instant>,
+    /// Whether it is a process of our own user.
+    own: bool,
     told_no_metrics: bool,
     in_trouble: bool,
 }
@@ -70,6 +83,8 @@ impl ServerCollector {
             name,
             servers,
             proc_root,
+            own_uid: nix::unistd::geteuid().as_raw(),
+            ends: Ends::new(options.ends_window()),
             options,
             life: None,
             instances: Instances::default(),
@@ -159,6 +174,21 @@ impl ServerCollector {
         })
     }
 
+    /// Notes that the process at hand is gone. Another user's is no business of this one's alerts, and anybody
+    /// can start and end processes that look like servers.
+    fn end(&mut self, tick: Tick) {
+        let Some(life) = self.life.take() else { return };
+        let doing = life.doing(tick);
+        log::info!("it has ended, {}", doing.explain());
+        if life.own {
+            self.ends.add(doing, tick.now);
+        }
+    }
+
+    fn is_own(&self, tree: &Tree) -> bool {
+        effective_uid(&self.proc_root, tree.pid) == Some(self.own_uid)
+    }
+
     /// Who listens where the server says it does.
     fn listener(&self, tree: &Tree, address: SocketAddr) -> Listener {
         // A process without an owner has just ended, and what listens there now is another's.
@@ -172,14 +202,20 @@ impl Collector for ServerCollector {
     fn collect(&mut self, tick: Tick, frame: &mut Frame) -> anyhow::Result<()> {
         let Some(tree) = self.servers.get(&self.name) else {
             // Its interval ends with it: a slow page does not delay noticing the next server.
-            self.life = None;
-            bail!("the server on {} has ended", self.name);
+            self.end(tick);
+            if !self.ends.remembers(tick.now) {
+                bail!("the server on {} has ended", self.name);
+            }
+            record_ends(&self.ends, &self.instances, frame);
+            return Ok(());
         };
-        let known = self
-            .life
-            .take()
-            .filter(|life| (life.pid, life.start_ticks) == (tree.pid, tree.start_ticks));
-        let mut life = known.unwrap_or_else(|| Life::new(&tree, self.options.window()));
+        if self.life.as_ref().is_some_and(|life| !life.is(&tree)) {
+            self.end(tick);
+        }
+        let mut life = match self.life.take() {
+            Some(life) => life,
+            None => Life::new(&tree, self.is_own(&tree), self.options.window()),
+        };
         let schedulers = schedulers(&self.proc_root, &tree);
         life.history
             .activity
@@ -189,6 +225,7 @@ impl Collector for ServerCollector {
             Ok(page) => {
                 life.history.take(&self.snapshot, page.at);
                 life.stretch.scraped(page.took);
+                life.page_at = Some(page.at);
                 Finding::Page {
                     stalled: life.history.activity.stalled(page.at),
                 }
@@ -212,6 +249,8 @@ impl Collector for ServerCollector {
             page,
         };
         record(&reading, &mut self.instances, frame);
+        self.ends.remembers(tick.now);
+        record_ends(&self.ends, &self.instances, frame);
         life.enter(state);
         self.life = Some(life);
         Ok(())
@@ -223,8 +262,10 @@ impl Collector for ServerCollector {
 }
 
 impl Life {
-    fn new(tree: &Tree, window: Duration) -> Self {
+    fn new(tree: &Tree, own: bool, window: Duration) -> Self {
         Self {
+            own,
+            page_at: None,
             pid: tree.pid,
             start_ticks: tree.start_ticks,
             client: None,
@@ -235,6 +276,25 @@ impl Life {
             ask_again_at: None,
             told_no_metrics: false,
             in_trouble: false,
+        }
+    }
+
+    fn is(&self, tree: &Tree) -> bool {
+        (self.pid, self.start_ticks) == (tree.pid, tree.start_ticks)
+    }
+
+    /// What it was doing, of a process that was found gone on `tick`.
+    fn doing(&self, tick: Tick) -> Doing {
+        let lately = |at: Instant| {
+            let age = tick.now.saturating_duration_since(at);
+            age <= tick.every * PAGES_MISSED + END_NOTICED_WITHIN
+        };
+        match self.state {
+            _ if !self.answered => Doing::Starting,
+            Some(State::Stalled) => Doing::Stalled,
+            _ if !self.page_at.is_some_and(lately) => Doing::Unknown,
+            _ if self.history.activity.in_flight() => Doing::WithRequests,
+            _ => Doing::Idle,
         }
     }
 

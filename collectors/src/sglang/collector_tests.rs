@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use super::super::by_name;
-use super::super::charts::{REQUESTS_IN_FLIGHT, SERVER_STATE, TOKEN_THROUGHPUT};
+use super::super::charts::{REQUESTS_IN_FLIGHT, SERVER_ENDS, SERVER_STATE, TOKEN_THROUGHPUT};
 use super::*;
 use crate::engine::{Processes, identify, trees};
 use crate::processes::tests::FakeProc;
@@ -67,12 +67,14 @@ struct Rig {
 impl Rig {
     fn new(port: u16) -> Self {
         let (proc, servers) = (FakeProc::new(), Arc::<Servers>::default());
-        let collector = ServerCollector::new(
+        let mut collector = ServerCollector::new(
             format!("127.0.0.1:{port}"),
             Arc::clone(&servers),
             proc.path().to_owned(),
             Options::default(),
         );
+        // As whom the processes of `FakeProc` run.
+        collector.own_uid = 1000;
         let rig = Self {
             proc,
             servers,
@@ -112,6 +114,26 @@ impl Rig {
         (states.join(" and "), frame)
     }
 
+    /// The server's processes are gone.
+    fn ends(&self) {
+        self.servers.replace(by_name(vec![]));
+    }
+
+    /// What `server_ends` counts on a tick without a server.
+    fn ended(&mut self, second: u64) -> Result<String, String> {
+        let tick = Tick {
+            now: self.start + Duration::from_secs(second),
+            every: Duration::from_secs(5),
+            count: second / 5,
+        };
+        let mut frame = Frame::default();
+        self.collector
+            .collect(tick, &mut frame)
+            .map_err(|error| error.to_string())?;
+        assert_eq!(charts(&frame), 1);
+        Ok(ends(&frame))
+    }
+
     fn state(&mut self, second: u64) -> String {
         self.tick(second).0
     }
@@ -119,6 +141,15 @@ impl Rig {
 
 const PAGE: &str = "sglang:num_running_reqs{engine_type=\"unified\"} 3\n\
     sglang:realtime_tokens_total{mode=\"decode\"} 500\n";
+
+fn ends(frame: &Frame) -> String {
+    let recorded = frame.charts().find(|it| *it.chart() == SERVER_ENDS);
+    let counts = recorded.unwrap().values().map(|(name, count)| {
+        let count = count.unwrap();
+        (count > 0.0).then(|| format!("{name} {count}"))
+    });
+    counts.flatten().collect::<Vec<_>>().join(", ")
+}
 
 fn charts(frame: &Frame) -> usize {
     frame.charts().count()
@@ -151,7 +182,7 @@ fn a_server_without_metrics_is_asked_once_a_minute() {
     rig.proc.listen(&[site.port]);
     for second in [0, 5, 10, 50] {
         let (state, frame) = rig.tick(second);
-        assert_eq!((state.as_str(), charts(&frame)), ("no_metrics", 1));
+        assert_eq!((state.as_str(), charts(&frame)), ("no_metrics", 2));
     }
     assert_eq!(site.requests(), 1);
     assert_eq!(rig.state(70), "no_metrics");
@@ -206,7 +237,7 @@ fn an_error_of_the_servers_is_unreachable_and_the_next_page_a_gap() {
     rig.tick(0);
     site.answers(503, "busy");
     let (state, frame) = rig.tick(5);
-    assert_eq!((state.as_str(), charts(&frame)), ("unreachable", 1));
+    assert_eq!((state.as_str(), charts(&frame)), ("unreachable", 2));
     site.answers(200, PAGE);
     let (state, frame) = rig.tick(10);
     assert_eq!(state, "ready");
@@ -237,4 +268,72 @@ fn a_server_that_ended_is_an_error_that_names_it() {
     let error = rig.collector.collect(tick, &mut Frame::default());
     let error = error.unwrap_err().to_string();
     assert_eq!(error, "the server on 127.0.0.1:30000 has ended");
+}
+
+#[test]
+fn a_server_that_dies_with_requests_is_charted_for_an_hour() {
+    let site = Site::start();
+    site.answers(200, &PAGE.replace("500", "600"));
+    let mut rig = Rig::new(site.port);
+    rig.proc.listen(&[site.port]);
+    assert_eq!(ends(&rig.tick(0).1), "");
+    site.answers(200, PAGE);
+    rig.tick(5);
+    rig.ends();
+    assert_eq!(rig.ended(10), Ok("with_requests 1".to_owned()));
+    assert_eq!(rig.ended(3605), Ok("with_requests 1".to_owned()));
+    let gone = format!("the server on 127.0.0.1:{} has ended", site.port);
+    assert_eq!(rig.ended(3610), Err(gone));
+}
+
+#[test]
+fn a_planned_stop_is_told_from_a_death_although_the_gauges_are_stale() {
+    let site = Site::start();
+    site.answers(200, PAGE);
+    let mut rig = Rig::new(site.port);
+    rig.proc.listen(&[site.port]);
+    rig.tick(0);
+    rig.tick(5);
+    rig.ends();
+    assert_eq!(rig.ended(10), Ok("idle 1".to_owned()));
+}
+
+#[test]
+fn a_process_that_follows_another_on_the_same_port_ends_it() {
+    let site = Site::start();
+    site.answers(404, "{}");
+    let mut rig = Rig::new(site.port);
+    for pid in [20, 30, 40] {
+        rig.tick(u64::from(pid));
+        rig.proc.remove(pid - 10);
+        rig.proc.remove(pid - 9);
+        rig.runs_as(pid, 'S');
+    }
+    rig.proc.listen(&[site.port]);
+    assert_eq!(ends(&rig.tick(45).1), "starting 3");
+    rig.ends();
+    assert_eq!(rig.ended(50), Ok("starting 3, unknown 1".to_owned()));
+}
+
+#[test]
+fn another_users_server_that_ends_is_not_counted() {
+    let mut rig = Rig::new(30000);
+    rig.collector.own_uid = 1;
+    rig.tick(0);
+    rig.ends();
+    assert!(rig.ended(5).is_err());
+}
+
+#[test]
+fn a_stalled_server_that_is_ended_lost_no_more_than_was_told() {
+    let site = Site::start();
+    site.answers(200, PAGE);
+    let mut rig = Rig::new(site.port);
+    rig.proc.listen(&[site.port]);
+    rig.tick(0);
+    rig.runs_as(10, 'T');
+    rig.tick(5);
+    assert_eq!(rig.state(10), "stalled");
+    rig.ends();
+    assert_eq!(rig.ended(15), Ok("stalled 1".to_owned()));
 }

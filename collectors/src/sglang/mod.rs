@@ -4,6 +4,7 @@
 mod activity;
 mod charts;
 mod collector;
+mod ends;
 mod history;
 mod ranks;
 mod record;
@@ -48,6 +49,8 @@ pub struct Options {
     pub timeout: NonZeroU32,
     /// Seconds over which percentiles are taken.
     pub window: NonZeroU32,
+    /// Seconds for which the end of a server is remembered, and charted after it.
+    pub ends_window: NonZeroU32,
 }
 
 impl Default for Options {
@@ -55,10 +58,12 @@ impl Default for Options {
         const FIVE: NonZeroU32 = NonZeroU32::new(5).unwrap();
         const THREE: NonZeroU32 = NonZeroU32::new(3).unwrap();
         const SIXTY: NonZeroU32 = NonZeroU32::new(60).unwrap();
+        const HOUR: NonZeroU32 = NonZeroU32::new(3600).unwrap();
         Self {
             update_every: FIVE,
             timeout: THREE,
             window: SIXTY,
+            ends_window: HOUR,
         }
     }
 }
@@ -70,6 +75,10 @@ impl Options {
 
     fn window(&self) -> Duration {
         Duration::from_secs(self.window.get().into())
+    }
+
+    fn ends_window(&self) -> Duration {
+        Duration::from_secs(self.ends_window.get().into())
     }
 }
 

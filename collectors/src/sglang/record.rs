@@ -8,8 +8,9 @@ use netdata_plugin::frame::Frame;
 
 use super::charts::{
     E2E_LATENCY, INTER_TOKEN_LATENCY, KV_CACHE_USAGE, Latency, REQUESTS_IN_FLIGHT, SCRAPE,
-    SCRAPE_INTERVAL, SERVER_STATE, TIME_TO_FIRST_TOKEN, TOKEN_THROUGHPUT,
+    SCRAPE_INTERVAL, SERVER_ENDS, SERVER_STATE, TIME_TO_FIRST_TOKEN, TOKEN_THROUGHPUT,
 };
+use super::ends::{Doing, Ends};
 use super::history::History;
 use super::snapshot::Snapshot;
 use super::state::State;
@@ -192,6 +193,16 @@ pub fn record(reading: &Reading<'_>, instances: &mut Instances, frame: &mut Fram
     frame
         .chart(&SCRAPE_INTERVAL, &on.plain)
         .set("interval", page.every.as_secs_f64());
+}
+
+/// Records how processes of the server recorded last have ended, whether it runs again or not.
+pub fn record_ends(ends: &Ends, instances: &Instances, frame: &mut Frame) {
+    if let Some((_, instance)) = &instances.server {
+        let mut chart = frame.chart(&SERVER_ENDS, instance);
+        for doing in Doing::ALL {
+            chart.set(doing.name(), ends.count(doing) as f64);
+        }
+    }
 }
 
 fn requests(page: &Page<'_>, instance: &Arc<Instance>, frame: &mut Frame) {

@@ -34,7 +34,7 @@ fn names(finder: &mut Finder) -> Vec<String> {
 fn the_stock_file_names_every_option_with_its_default() {
     let is_option = |line: &&str| line.starts_with('#') && !line.starts_with("# ");
     let set: Vec<_> = STOCK.lines().filter(is_option).map(|it| &it[1..]).collect();
-    assert_eq!(set.len(), 3);
+    assert_eq!(set.len(), 4);
     assert_eq!(options(&set.join("\n")).unwrap(), Options::default());
     assert_eq!(options(STOCK).unwrap(), Options::default());
 }
