@@ -41,10 +41,24 @@ pub enum Command {
     Update(PullArgs),
     /// Open a shell in the container, to look around
     Shell,
+    /// Run a command in the container: launcher exec -- COMMAND …
+    Exec(ExecArgs),
     /// Show whether it runs, where its dashboard is and what it charts
-    Status,
+    Status(StatusArgs),
     /// Show what Netdata and its plugins printed
     Logs(LogsArgs),
+    /// Show every setting with its value and where it comes from
+    Config(JsonFlag),
+    /// Open the dashboard in a browser, or say how to reach it
+    Open,
+    /// Remove downloads, leftovers of pulls and old logs; what runs is left alone
+    Clean(CleanArgs),
+    /// Stop Netdata and remove all that the launcher made
+    Uninstall(UninstallArgs),
+    /// Print a completion script: launcher completions bash
+    Completions(CompletionsArgs),
+    /// Write the manual pages into a directory
+    Man(ManArgs),
 }
 
 /// Flags of `pull`.
@@ -89,6 +103,12 @@ pub struct StartFlags {
     /// How long to wait for the plugin's first charts [60]
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<String>,
+    /// What history may take on disk, all resolutions together [2048]
+    #[arg(long, value_name = "MIB")]
+    pub history_mib: Option<String>,
+    /// How many days of history are kept at most [as many as fit]
+    #[arg(long, value_name = "DAYS")]
+    pub history_days: Option<String>,
 }
 
 impl StartFlags {
@@ -110,6 +130,8 @@ impl StartFlags {
             plugin: self.plugin.or(earlier.plugin),
             conf_dir: self.conf_dir.or(earlier.conf_dir),
             timeout: self.timeout.or(earlier.timeout),
+            history_mib: self.history_mib.or(earlier.history_mib),
+            history_days: self.history_days.or(earlier.history_days),
         }
     }
 }
@@ -123,4 +145,68 @@ pub struct LogsArgs {
     /// How many lines to begin with
     #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
     pub lines: usize,
+    /// Only what the rs.d plugin says, and what Netdata says of it
+    #[arg(long)]
+    pub plugin: bool,
+}
+
+/// Flags of `exec`.
+#[derive(Debug, Args)]
+pub struct ExecArgs {
+    /// The command and its arguments
+    #[arg(required = true, last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// Flags of `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// One JSON object, for scripts
+    #[arg(long)]
+    pub json: bool,
+    /// Show it again every two seconds, until interrupted
+    #[arg(long, conflicts_with = "json")]
+    pub watch: bool,
+}
+
+/// For commands whose result a script may want.
+#[derive(Debug, Args)]
+pub struct JsonFlag {
+    /// JSON, for scripts
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `clean`.
+#[derive(Debug, Args)]
+pub struct CleanArgs {
+    /// Only say what would be removed
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Flags of `uninstall`.
+#[derive(Debug, Args)]
+pub struct UninstallArgs {
+    /// Only say what would be removed
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Keep history, identity and configuration for a later start
+    #[arg(long)]
+    pub keep_data: bool,
+}
+
+/// Flags of `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell it is for
+    pub shell: clap_complete::Shell,
+}
+
+/// Flags of `man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Where the pages go; made if missing
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
 }

@@ -1,12 +1,17 @@
 //! The verbs, and what all of them need: the home, the settings' layers and the instance.
 
+mod clean;
+mod config;
+mod exec;
 mod logs;
+mod open;
+mod pages;
 mod pull;
 mod restart;
-mod shell;
 mod start;
 mod status;
 mod stop;
+mod uninstall;
 mod update;
 
 use std::collections::BTreeMap;
@@ -32,10 +37,19 @@ struct Scene {
     proc: Proc,
     host: String,
     instance: Instance,
+    home_from: &'static str,
+    env_file: PathBuf,
+    env_file_from: &'static str,
 }
 
 /// Does what the command line says.
 pub fn run(cli: Cli) -> Result<ExitCode> {
+    // These know of no home.
+    match &cli.command {
+        Command::Completions(args) => return pages::completions(args),
+        Command::Man(args) => return pages::manual(args),
+        _ => {}
+    }
     let scene = Scene::new(cli.home, cli.env_file)?;
     match cli.command {
         Command::Pull(args) => pull::run(&scene, &args),
@@ -43,9 +57,15 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Stop => stop::run(&scene),
         Command::Restart(flags) => restart::run(&scene, flags),
         Command::Update(args) => update::run(&scene, &args),
-        Command::Shell => shell::run(&scene),
-        Command::Status => status::run(&scene),
+        Command::Shell => exec::shell(&scene),
+        Command::Exec(args) => exec::run(&scene, &args),
+        Command::Status(args) => status::run(&scene, &args),
         Command::Logs(args) => logs::run(&scene, &args),
+        Command::Config(args) => config::run(&scene, &args),
+        Command::Open => open::run(&scene),
+        Command::Clean(args) => clean::run(&scene, &args),
+        Command::Uninstall(args) => uninstall::run(&scene, &args),
+        Command::Completions(_) | Command::Man(_) => Ok(ExitCode::SUCCESS),
     }
 }
 
@@ -61,6 +81,13 @@ impl Scene {
                 .filter(|v| !v.is_empty())
                 .map(PathBuf::from)
         };
+        let from = |flag: bool, key: &str| match (flag, named(key)) {
+            (true, _) => "flag",
+            (false, Some(_)) => "environment",
+            (false, None) => "default",
+        };
+        let home_from = from(home.is_some(), "LAUNCHER_HOME");
+        let env_file_from = from(env_file.is_some(), "LAUNCHER_ENV_FILE");
         let home = match home.or_else(|| named("LAUNCHER_HOME")) {
             Some(home) => home,
             None => Paths::default_home()?,
@@ -89,6 +116,9 @@ impl Scene {
             proc,
             host,
             instance,
+            home_from,
+            env_file: path,
+            env_file_from,
         })
     }
 

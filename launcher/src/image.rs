@@ -22,6 +22,9 @@ use crate::runtime::Runtime;
 use crate::settings::DEFAULT_IMAGE;
 use workspace::Workspace;
 
+/// What the runtime keeps of its downloads, within [`Paths::cache`].
+const RUNTIME_CACHE: &str = "runtime";
+
 /// Where an image comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -172,7 +175,12 @@ fn build(
     workspace: &mut Workspace,
     progress: &Progress,
 ) -> Result<()> {
-    let command = runtime.build(from, &workspace.image(), &workspace.tmp());
+    let command = runtime.build(
+        from,
+        &workspace.image(),
+        &workspace.tmp(),
+        &Paths::cache()?.join(RUNTIME_CACHE),
+    );
     match child::run(command, workspace.log(), progress, None)? {
         Outcome::Ended { status, .. } if status.success() => Ok(()),
         Outcome::Ended { tail, .. } => bail!(

@@ -20,6 +20,7 @@ mod paths;
 mod ports;
 mod process;
 mod progress;
+mod removal;
 mod runtime;
 mod settings;
 mod start_log;

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::settings::{DEFAULT_PORT, Listen, Settings};
+use crate::settings::{DEFAULT_PORT, History, Listen, Settings};
 
 /// What netdata.conf is made from.
 #[derive(Debug, Default)]
@@ -51,6 +51,7 @@ pub fn generate(input: &Input<'_>, settings: &Settings) -> NetdataConf {
         .or(own_port)
         .unwrap_or(DEFAULT_PORT);
     let mut text = defaults(input);
+    text += &history(settings.history);
     if !own.is_empty() {
         text += "\n# ---- state/config/netdata.conf\n";
         text += own.trim_end();
@@ -115,6 +116,27 @@ fn defaults(input: &Input<'_>) -> String {
         text += &format!(
             "[plugin:proc:diskspace:{disk}]\n    space usage = yes\n    inodes usage = yes\n"
         );
+    }
+    text
+}
+
+/// Per cent of the room for values a second, a minute and an hour.
+const TIERS: [u32; 3] = [60, 25, 15];
+
+/// Both ways to say it: agents before 2.0 know a size in MB only, and each passes over what it does not know.
+fn history(history: History) -> String {
+    let mut text = "[db]\n".to_owned();
+    for (tier, share) in TIERS.iter().enumerate() {
+        let mib = history.mib * share / 100;
+        let older = match tier {
+            0 => "dbengine multihost disk space MB".to_owned(),
+            _ => format!("dbengine tier {tier} multihost disk space MB"),
+        };
+        text +=
+            &format!("    {older} = {mib}\n    dbengine tier {tier} retention size = {mib}MiB\n");
+        if let Some(days) = history.days {
+            text += &format!("    dbengine tier {tier} retention time = {days}d\n");
+        }
     }
     text
 }
@@ -287,6 +309,29 @@ mod tests {
         };
         let text = generate(&input, &settings(None, Some("127.0.0.1"))).text;
         assert!(!text.contains("*:1"), "{text}");
+    }
+
+    #[test]
+    fn the_room_for_history_is_shared_out_among_its_resolutions() {
+        let text = conf(None, &settings(None, None)).text;
+        let sizes = ["", "tier 1 ", "tier 2 "].map(|tier| {
+            value(
+                &text,
+                "db",
+                &format!("dbengine {tier}multihost disk space MB"),
+            )
+        });
+        assert_eq!(sizes, [Some("1228"), Some("512"), Some("307")]);
+        let tier = "dbengine tier 2 retention size";
+        assert_eq!(value(&text, "db", tier), Some("307MiB"));
+        assert!(!text.contains("retention time"));
+        let flags = StartFlags {
+            history_days: Some("30".to_owned()),
+            ..StartFlags::default()
+        };
+        let settings = Settings::resolve(&flags, &Layers::default()).unwrap();
+        let tier = "dbengine tier 0 retention time";
+        assert_eq!(value(&conf(None, &settings).text, "db", tier), Some("30d"));
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use nix::unistd::Uid;
 
+use crate::files;
+
 /// Directories below `state/`. `lib` becomes the container's home directory, `tmp` its /tmp
 /// and `shm` its /dev/shm; `empty` hides what the container must not see; `generated` holds files the launcher writes.
 const STATE_DIRS: [&str; 9] = [
@@ -44,11 +46,24 @@ impl Paths {
 
     /// Creates what is missing, each directory 0700, and refuses a home of somebody else.
     pub fn create(&self) -> Result<()> {
+        let missing: Vec<&Path> = self
+            .home
+            .ancestors()
+            .take_while(|dir| !dir.exists())
+            .collect();
         make_private(&self.home)?;
         make_private(&self.home.join("logs"))?;
         make_private(&self.state())?;
         for name in STATE_DIRS {
             make_private(&self.state().join(name))?;
+        }
+        if !missing.is_empty() {
+            let lines: Vec<String> = missing
+                .iter()
+                .rev()
+                .map(|d| d.display().to_string())
+                .collect();
+            files::write_private(&self.made_for_home(), lines.join("\n").as_bytes())?;
         }
         Ok(())
     }
@@ -81,9 +96,21 @@ impl Paths {
     pub fn log_file(&self) -> PathBuf {
         self.home.join("logs/netdata.log")
     }
+    /// The one before it, put aside when it grew too long.
+    pub fn old_log_file(&self) -> PathBuf {
+        self.log_file().with_extension("log.old")
+    }
     /// What the tools behind the last `pull` printed.
     pub fn pull_log(&self) -> PathBuf {
         self.home.join("logs/pull.log")
+    }
+    /// Where a pull works.
+    pub fn workspace(&self) -> PathBuf {
+        self.home.join(".pull")
+    }
+    /// Directories made to hold the home, outermost first, one a line: for `uninstall`.
+    pub fn made_for_home(&self) -> PathBuf {
+        self.generated("made-for-home")
     }
     /// The writable directories.
     pub fn state(&self) -> PathBuf {
@@ -100,10 +127,18 @@ impl Paths {
 
     /// Downloads worth keeping: `$XDG_CACHE_HOME/netdata-launcher`, created when asked for.
     pub fn cache() -> Result<PathBuf> {
-        let cache = xdg("XDG_CACHE_HOME", ".cache")?;
+        let cache = Self::cache_dir()?;
         make_private(&cache)?;
         Ok(cache)
     }
+
+    /// The same, whether it is there or not.
+    pub fn cache_dir() -> Result<PathBuf> {
+        xdg("XDG_CACHE_HOME", ".cache")
+    }
+
+    /// What the launcher keeps in there: packages, and what the runtime fetched.
+    pub const CACHED: [&str; 2] = ["debs", "runtime"];
 }
 
 fn xdg(variable: &str, below_home: &str) -> Result<PathBuf> {

@@ -171,16 +171,17 @@ impl Runtime {
         command
     }
 
-    /// `pull`: writes `target` from a registry, with `tmp` for what it unpacks.
-    pub fn pull(&self, source: &str, target: &Path, tmp: &Path) -> Command {
-        let mut command = self.fetching(tmp);
+    /// `pull`: writes `target` from a registry, with `tmp` for what it unpacks and `cache` for what it
+    /// need not fetch again.
+    pub fn pull(&self, source: &str, target: &Path, tmp: &Path, cache: &Path) -> Command {
+        let mut command = self.fetching(tmp, cache);
         command.args(["pull", "--force"]).arg(target).arg(source);
         command
     }
 
     /// `build`: writes `target` from a directory, an archive or a definition file.
-    pub fn build(&self, source: &OsStr, target: &Path, tmp: &Path) -> Command {
-        let mut command = self.fetching(tmp);
+    pub fn build(&self, source: &OsStr, target: &Path, tmp: &Path, cache: &Path) -> Command {
+        let mut command = self.fetching(tmp, cache);
         // Half the size of gzip at its fastest setting, and quicker to read.
         command.args([
             "build",
@@ -203,8 +204,12 @@ impl Runtime {
 
     /// With proxies, credentials and settings of the runtime, which `exec` must not have: some of
     /// them would reach the container.
-    fn fetching(&self, tmp: &Path) -> Command {
+    fn fetching(&self, tmp: &Path, cache: &Path) -> Command {
         let mut command = self.command();
+        // Not the user's own, which `clean` must leave alone; but theirs where they name one.
+        command
+            .env("APPTAINER_CACHEDIR", cache)
+            .env("SINGULARITY_CACHEDIR", cache);
         for (name, value) in env::vars_os() {
             let Some(text) = name.to_str() else { continue };
             let runtimes = text.starts_with("APPTAINER_") || text.starts_with("SINGULARITY_");

@@ -2,6 +2,7 @@
 //! is turned into checked values here, once; nothing after this sees the raw text.
 
 pub mod env_file;
+mod known;
 mod values;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use crate::cli::StartFlags;
+pub use known::{KNOWN, Known};
 pub use values::{BindSpec, Gpu, Listen, Secret};
 
 /// The image pulled where none is named.
@@ -20,6 +22,18 @@ pub const DEFAULT_IMAGE: &str = "docker://netdata/netdata:stable";
 pub const DEFAULT_PORT: u16 = 19999;
 /// How long `start` waits for the plugin's first charts. A cold start takes 4 to 10 s.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What the history may take on disk: a busy GPU server writes 50 to 100 MiB a day.
+const DEFAULT_HISTORY_MIB: u32 = 2048;
+
+/// How much of the past is kept, whichever limit is met first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct History {
+    /// Size on disk of all resolutions together.
+    pub mib: u32,
+    /// Age of the oldest value. None: as long as it fits.
+    pub days: Option<u32>,
+}
 
 /// Marks an error as the user's.
 #[derive(Clone, Copy, Debug)]
@@ -31,21 +45,14 @@ impl fmt::Display for Invalid {
     }
 }
 
-/// Every `LAUNCHER_` variable there is; another one is a typing error worth a warning.
-const KNOWN: [&str; 12] = [
-    "LAUNCHER_HOME",
-    "LAUNCHER_ENV_FILE",
-    "LAUNCHER_IMAGE",
-    "LAUNCHER_PORT",
-    "LAUNCHER_LISTEN",
-    "LAUNCHER_HOSTNAME",
-    "LAUNCHER_BINDS",
-    "LAUNCHER_GPU",
-    "LAUNCHER_NVML_LIBRARY",
-    "LAUNCHER_PLUGIN",
-    "LAUNCHER_CONF_DIR",
-    "LAUNCHER_TIMEOUT",
-];
+/// Where a value was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// In the environment of the command.
+    Environment,
+    /// In the `.env` file.
+    File,
+}
 
 /// The environment and the `.env` file.
 #[derive(Clone, Debug, Default)]
@@ -59,11 +66,18 @@ pub struct Layers {
 impl Layers {
     /// The variable, if it is set and not empty; the environment wins.
     pub fn get(&self, key: &str) -> Option<&str> {
-        [&self.environment, &self.file]
-            .into_iter()
-            .filter_map(|layer| layer.get(key))
-            .map(|value| value.trim())
-            .find(|value| !value.is_empty())
+        self.find(key).map(|(value, _)| value)
+    }
+
+    /// The same, and where it was set.
+    pub fn find(&self, key: &str) -> Option<(&str, Layer)> {
+        [
+            (&self.environment, Layer::Environment),
+            (&self.file, Layer::File),
+        ]
+        .into_iter()
+        .filter_map(|(values, layer)| Some((values.get(key)?.trim(), layer)))
+        .find(|(value, _)| !value.is_empty())
     }
 
     /// `LAUNCHER_` variables that mean nothing, sorted.
@@ -73,7 +87,8 @@ impl Layers {
             .keys()
             .chain(self.file.keys())
             .map(String::as_str)
-            .filter(|key| key.starts_with("LAUNCHER_") && !KNOWN.contains(key))
+            .filter(|key| key.starts_with("LAUNCHER_"))
+            .filter(|key| !KNOWN.iter().any(|known| known.name == *key))
             .collect();
         keys.sort_unstable();
         keys.dedup();
@@ -127,6 +142,8 @@ pub struct Settings {
     pub conf_dir: Option<PathBuf>,
     /// How long to wait for the plugin's charts.
     pub timeout: Duration,
+    /// How much of the past is kept.
+    pub history: History,
     /// Netdata Cloud, if a token is set.
     pub claim: Option<Claim>,
 }
@@ -191,6 +208,20 @@ impl Settings {
             plugin: layers.parse(plugin.as_deref(), "LAUNCHER_PLUGIN", file)?,
             conf_dir: layers.parse(conf_dir.as_deref(), "LAUNCHER_CONF_DIR", file)?,
             timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
+            history: History {
+                mib: layers
+                    .parse(
+                        flags.history_mib.as_deref(),
+                        "LAUNCHER_HISTORY_MIB",
+                        values::history_mib,
+                    )?
+                    .unwrap_or(DEFAULT_HISTORY_MIB),
+                days: layers.parse(
+                    flags.history_days.as_deref(),
+                    "LAUNCHER_HISTORY_DAYS",
+                    values::history_days,
+                )?,
+            },
             claim: claim(layers)?,
         })
     }

@@ -3,113 +3,18 @@
 
 #![allow(clippy::unwrap_used, reason = "every function here is part of a test")]
 
+mod lab;
+
 use std::fs::{self, Permissions};
 use std::io::Read as _;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use assert_cmd::cargo::cargo_bin;
+use lab::{Lab, RUNS, STAYS, said};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-
-/// What the stand-in does with `exec … rs.d.plugin --version`, and with `exec … netdata …`.
-const RUNS: &str = "exit 0";
-const STAYS: &str = "exec sleep 1000";
-
-struct Lab {
-    dir: tempfile::TempDir,
-}
-
-impl Lab {
-    fn new(plugin: &str, netdata: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        for name in ["bin", "user"] {
-            fs::create_dir(dir.path().join(name)).unwrap();
-        }
-        let lab = Self { dir };
-        lab.runtime(plugin, netdata);
-        lab.program("bin/rs.d.plugin", "");
-        let mut image = vec![b'#'; 32];
-        image.extend_from_slice(b"SIF_MAGIC\0");
-        fs::write(lab.path("image.sif"), image).unwrap();
-        lab
-    }
-
-    fn runtime(&self, plugin: &str, netdata: &str) {
-        let script = format!(
-            "case \"$1 $*\" in\n\
-             pull*) echo 'FATAL:   lookup registry.example: no such host' >&2; exit 255;;\n\
-             exec*--version) {plugin};;\n\
-             exec*) {netdata};;\n\
-             esac"
-        );
-        self.program("bin/apptainer", &script);
-    }
-
-    fn program(&self, name: &str, script: &str) {
-        fs::write(self.path(name), format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(self.path(name), Permissions::from_mode(0o755)).unwrap();
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(cargo_bin("launcher"));
-        command
-            .env_clear()
-            .env("HOME", self.path("user"))
-            .env(
-                "PATH",
-                format!("{}:/usr/bin:/bin", self.path("bin").display()),
-            )
-            .env("LAUNCHER_PLUGIN", self.path("bin/rs.d.plugin"))
-            .arg("--home")
-            .arg(self.path("home"))
-            .args(words)
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, words: &[&str]) -> (Option<i32>, String) {
-        said(&self.command(words).output().unwrap())
-    }
-
-    fn start(&self, more: &[&str]) -> Command {
-        let port = free_port().to_string();
-        let image = self.path("image.sif").display().to_string();
-        let words = [
-            "start",
-            "--listen",
-            "127.0.0.1",
-            "--port",
-            &port,
-            "--image",
-            &image,
-        ];
-        let mut command = self.command(&words);
-        command.args(more);
-        command
-    }
-}
-
-fn said(output: &Output) -> (Option<i32>, String) {
-    let text = [output.stdout.clone(), output.stderr.clone()].concat();
-    (output.status.code(), String::from_utf8(text).unwrap())
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
 
 /// A process that is its own session, with its start in ticks.
 fn bystander() -> (Child, String) {

@@ -29,7 +29,9 @@ pub(super) fn run(scene: &Scene, args: &LogsArgs) -> Result<ExitCode> {
     };
     let reading = || format!("reading {}", path.display());
     let mut out = io::stdout().lock();
-    for line in last_lines(&mut BufReader::new(&mut file), args.lines).with_context(reading)? {
+    let wanted = |line: &[u8]| !args.plugin || is_plugins(line);
+    let mut reader = BufReader::new(&mut file);
+    for line in last_lines(&mut reader, args.lines, wanted).with_context(reading)? {
         // A reader that went away (`logs | head`) ends the command, and is no error.
         if out.write_all(&line).is_err() {
             return Ok(ExitCode::SUCCESS);
@@ -38,17 +40,30 @@ pub(super) fn run(scene: &Scene, args: &LogsArgs) -> Result<ExitCode> {
     if !args.follow {
         return Ok(ExitCode::SUCCESS);
     }
+    let mut more = Vec::new();
     loop {
-        let mut more = Vec::new();
         file.read_to_end(&mut more).with_context(reading)?;
         if let Some(newer) = put_aside(&file, &path) {
             // What was added between the two looks is in neither: the old file is read to its end.
             file.read_to_end(&mut more).with_context(reading)?;
             file = newer;
         }
-        if out.write_all(&more).and_then(|()| out.flush()).is_err() {
+        // With a filter an unfinished line waits for its end.
+        let whole = match more.iter().rposition(|byte| *byte == b'\n') {
+            _ if !args.plugin => more.len(),
+            Some(end) => end + 1,
+            None => 0,
+        };
+        let shown = more[..whole].split_inclusive(|byte| *byte == b'\n');
+        for line in shown.filter(|line| wanted(line)) {
+            if out.write_all(line).is_err() {
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+        if out.flush().is_err() {
             return Ok(ExitCode::SUCCESS);
         }
+        more.drain(..whole);
         thread::sleep(POLL);
     }
 }
@@ -62,13 +77,26 @@ fn put_aside(file: &File, path: &Path) -> Option<File> {
     (!same || emptied).then_some(newer)
 }
 
-fn last_lines<R: BufRead + Seek>(reader: &mut R, count: usize) -> io::Result<VecDeque<Vec<u8>>> {
+/// The plugin's own lines are logfmt; Netdata's name its file.
+fn is_plugins(line: &[u8]) -> bool {
+    let has = |part: &[u8]| line.windows(part.len()).any(|window| window == part);
+    has(b"plugin=rs.d") || has(b"rs.d.plugin")
+}
+
+fn last_lines<R: BufRead + Seek>(
+    reader: &mut R,
+    count: usize,
+    wanted: impl Fn(&[u8]) -> bool,
+) -> io::Result<VecDeque<Vec<u8>>> {
     reader.seek(SeekFrom::Start(0))?;
     let mut lines = VecDeque::new();
     loop {
         let mut line = Vec::new();
         if reader.read_until(b'\n', &mut line)? == 0 {
             return Ok(lines);
+        }
+        if !wanted(&line) {
+            continue;
         }
         lines.push_back(line);
         if lines.len() > count {
@@ -99,10 +127,18 @@ mod tests {
     fn the_last_lines_are_shown_in_order_with_an_unfinished_one() {
         let mut text = io::Cursor::new(b"a\nb\nc".to_vec());
         assert_eq!(
-            last_lines(&mut text, 2).unwrap(),
+            last_lines(&mut text, 2, |_| true).unwrap(),
             [b"b\n".to_vec(), b"c".to_vec()]
         );
-        assert_eq!(last_lines(&mut text, 9).unwrap().len(), 3);
-        assert!(last_lines(&mut text, 0).unwrap().is_empty());
+        assert_eq!(last_lines(&mut text, 9, |_| true).unwrap().len(), 3);
+        assert!(last_lines(&mut text, 0, |_| true).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_plugins_lines_are_counted_after_the_others_are_left_out() {
+        let log = b"time=1 level=info msg=\"a\" plugin=rs.d\nnetdata INFO: x\nPLUGINSD: 'rs.d.plugin' started\ny\n";
+        let mut text = io::Cursor::new(log.to_vec());
+        let lines = last_lines(&mut text, 2, is_plugins).unwrap();
+        assert!(lines[0].starts_with(b"time=1") && lines[1].starts_with(b"PLUGINSD"));
     }
 }

@@ -7,12 +7,13 @@ use anyhow::Result;
 use super::{Scene, start};
 use crate::api::{Api, Listing};
 use crate::charted::Charted;
+use crate::cli::StatusArgs;
 use crate::image::ImageRecord;
 use crate::instance::{Cause, Record, State};
 use crate::paths::Paths;
 use crate::settings::Listen;
 
-pub(super) fn run(scene: &Scene) -> Result<ExitCode> {
+pub(super) fn run(scene: &Scene, _args: &StatusArgs) -> Result<ExitCode> {
     let said = match scene.instance.state()? {
         State::Running(record) => {
             let age = scene
@@ -85,7 +86,7 @@ fn from_image(version: &str, record: &Record, paths: &Paths) -> String {
     format!("{version}, image {}{made_from}", record.image.display())
 }
 
-fn urls(listen: Listen, host: &str, port: u16) -> Vec<String> {
+pub(super) fn urls(listen: Listen, host: &str, port: u16) -> Vec<String> {
     let local = std::net::SocketAddr::new(listen.local(), port);
     let mut urls = vec![format!("http://{local}")];
     match listen {

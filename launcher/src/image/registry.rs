@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::fatal;
 use super::workspace::Workspace;
+use super::{RUNTIME_CACHE, fatal};
 use crate::child::{self, Outcome};
+use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::runtime::Runtime;
 
@@ -29,7 +30,12 @@ pub fn pull(
         "pulling {name} (up to {} s for the registry's first answer)",
         FIRST_ANSWER.as_secs()
     ));
-    let command = runtime.pull(name, &workspace.image(), &workspace.tmp());
+    let command = runtime.pull(
+        name,
+        &workspace.image(),
+        &workspace.tmp(),
+        &Paths::cache()?.join(RUNTIME_CACHE),
+    );
     match child::run(command, workspace.log(), progress, Some(FIRST_ANSWER))? {
         Outcome::Ended { status, .. } if status.success() => Ok(None),
         Outcome::Ended { tail, .. } => {

@@ -1,9 +1,8 @@
 //! The directory a pull works in: inside the home, so that the last step is a rename, and gone
 //! afterwards however the pull ended.
 
-use std::fs::{self, File, Permissions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::fs::{self, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -11,6 +10,7 @@ use nix::sys::statvfs::statvfs;
 
 use super::Source;
 use crate::paths::Paths;
+use crate::removal::remove_tree;
 
 /// Room a pull takes at its peak, in MiB: the official image is 0.4 GiB packed and 1.1 GiB
 /// unpacked; Debian's packages 0.3 GiB.
@@ -32,7 +32,7 @@ pub struct Workspace {
 impl Workspace {
     /// Removes what a killed pull left, checks for room, and begins anew.
     pub fn create(paths: &Paths, source: &Source) -> Result<Self> {
-        let dir = paths.home().join(".pull");
+        let dir = paths.workspace();
         remove_tree(&dir).with_context(|| format!("removing {}", dir.display()))?;
         check_room(paths.home(), needed_mib(source))?;
         let log_path = paths.pull_log();
@@ -88,30 +88,11 @@ fn check_room(dir: &Path, needed_mib: u64) -> Result<()> {
     Ok(())
 }
 
-/// Removes a tree, also where an unpacked image made directories unwritable. A missing one is fine.
-fn remove_tree(dir: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-        other => return other,
-    }
-    make_writable(dir)?;
-    fs::remove_dir_all(dir)
-}
-
-fn make_writable(dir: &Path) -> io::Result<()> {
-    fs::set_permissions(dir, Permissions::from_mode(0o700))?;
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            make_writable(&entry.path())?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

@@ -159,6 +159,21 @@ pub(super) fn seconds(text: &str) -> Result<Duration> {
     }
 }
 
+/// Netdata takes no less than 64 MB a resolution, and has three.
+pub(super) fn history_mib(text: &str) -> Result<u32> {
+    match text.parse() {
+        Ok(mib) if (256..=1 << 20).contains(&mib) => Ok(mib),
+        _ => bail!("give MiB from 256 to 1048576"),
+    }
+}
+
+pub(super) fn history_days(text: &str) -> Result<u32> {
+    match text.parse() {
+        Ok(days) if (1..=3650).contains(&days) => Ok(days),
+        _ => bail!("give days from 1 to 3650"),
+    }
+}
+
 /// It goes into netdata.conf, one line an option.
 pub(super) fn line(text: &str) -> Result<String> {
     ensure!(

@@ -1,0 +1,173 @@
+//! What shows and removes: `config`, `clean`, `uninstall`, `exec`, completions and manual pages.
+
+#![allow(clippy::unwrap_used, reason = "every function here is part of a test")]
+
+mod lab;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use lab::{Lab, RUNS, STAYS};
+
+/// Every file and directory below `dir`, with its mode.
+fn tree(dir: &Path) -> Vec<(PathBuf, u32)> {
+    let mut found = vec![];
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let meta = fs::symlink_metadata(&path).unwrap();
+        found.push((path.clone(), meta.permissions().mode()));
+        if meta.is_dir() {
+            found.extend(tree(&path));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn config_names_the_source_of_each_value_and_shows_no_secret() {
+    let lab = Lab::new(RUNS, STAYS);
+    fs::create_dir(lab.path("home")).unwrap();
+    let env =
+        "LAUNCHER_PORT=20001\nNETDATA_CLAIM_TOKEN=s3cret\nNETDATA_CLAIM_PROXY=http://u:pa55@p\n";
+    fs::write(lab.path("home/.env"), env).unwrap();
+    fs::set_permissions(lab.path("home/.env"), fs::Permissions::from_mode(0o600)).unwrap();
+    for words in [&["config"][..], &["config", "--json"]] {
+        let mut command = lab.command(words);
+        let output = command
+            .env("LAUNCHER_LISTEN", "127.0.0.1")
+            .output()
+            .unwrap();
+        let (code, text) = lab::said(&output);
+        assert_eq!(code, Some(0), "{text}");
+        assert!(!text.contains("s3cret") && !text.contains("pa55"), "{text}");
+    }
+    let json = lab.command(&["config", "--json"]).output().unwrap().stdout;
+    let rows: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    let row = |name: &str| {
+        let rows = rows.as_array().unwrap();
+        rows.iter().find(|row| row["name"] == name).unwrap().clone()
+    };
+    assert_eq!(row("LAUNCHER_PORT")["value"], "20001");
+    assert_eq!(row("LAUNCHER_PORT")["source"], "env file");
+    assert_eq!(row("NETDATA_CLAIM_TOKEN")["source"], "env file");
+    assert_eq!(row("LAUNCHER_GPU")["source"], "default");
+    assert_eq!(row("LAUNCHER_HOME")["source"], "flag");
+}
+
+#[test]
+fn config_says_which_value_cannot_be_used() {
+    let lab = Lab::new(RUNS, STAYS);
+    let output = lab
+        .command(&["config"])
+        .env("LAUNCHER_PORT", "http")
+        .output();
+    let (code, text) = lab::said(&output.unwrap());
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("LAUNCHER_PORT=http: not a port"), "{text}");
+}
+
+#[test]
+fn uninstall_leaves_what_was_there_before_the_first_start() {
+    let lab = Lab::new(RUNS, "echo 'FATAL: none' >&2; exit 1");
+    let before = tree(&lab.path(""));
+    let image = lab.path("image.sif").display().to_string();
+    // A home below directories that are not there yet.
+    let home = lab.path("user/share/deep/home").display().to_string();
+    let run = |more: &[&str]| {
+        let mut command = lab.bare_command(&["--home", &home]);
+        lab::said(&command.args(more).output().unwrap())
+    };
+    assert_eq!(run(&["pull", "--image", &image]).0, Some(0));
+    // It fails, and leaves its log.
+    assert_eq!(run(&["start", "--listen", "127.0.0.1"]).0, Some(1));
+    let full = tree(&lab.path(""));
+    let (code, text) = run(&["uninstall", "--dry-run"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("would remove"), "{text}");
+    assert_eq!(tree(&lab.path("")), full, "a dry run removed something");
+    let (code, text) = run(&["uninstall"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(tree(&lab.path("")), before, "{text}");
+    assert_eq!(run(&["uninstall"]).0, Some(0));
+}
+
+#[test]
+fn uninstall_keeps_what_the_user_put_there_and_the_data_if_asked() {
+    let lab = Lab::new(RUNS, STAYS);
+    let image = lab.path("image.sif").display().to_string();
+    assert_eq!(lab.run(&["pull", "--image", &image]).0, Some(0));
+    fs::write(lab.path("home/.env"), "").unwrap();
+    fs::write(lab.path("home/state/lib/identity"), "id").unwrap();
+    fs::write(lab.path("home/state/config/netdata.conf"), "").unwrap();
+    let (code, text) = lab.run(&["uninstall", "--keep-data"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(!lab.path("home/netdata.sif").exists());
+    assert!(!lab.path("home/state/generated").exists());
+    assert_eq!(
+        fs::read_to_string(lab.path("home/state/lib/identity")).unwrap(),
+        "id"
+    );
+    let (code, text) = lab.run(&["uninstall"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(!lab.path("home/state").exists(), "{text}");
+    assert!(
+        lab.path("home/.env").exists() && text.contains("left alone"),
+        "{text}"
+    );
+}
+
+#[test]
+fn clean_removes_leftovers_and_downloads_and_nothing_else() {
+    let lab = Lab::new(RUNS, STAYS);
+    let image = lab.path("image.sif").display().to_string();
+    assert_eq!(lab.run(&["pull", "--image", &image]).0, Some(0));
+    fs::create_dir_all(lab.path("home/.pull/tmp")).unwrap();
+    fs::create_dir_all(lab.path("user/.cache/netdata-launcher/debs")).unwrap();
+    fs::create_dir_all(lab.path("user/.cache/netdata-launcher/someone-elses")).unwrap();
+    fs::write(lab.path("home/logs/netdata.log.old"), "x").unwrap();
+    let (code, text) = lab.run(&["clean"]);
+    assert_eq!(code, Some(0), "{text}");
+    for gone in [
+        "home/.pull",
+        "home/logs/netdata.log.old",
+        "user/.cache/netdata-launcher/debs",
+    ] {
+        assert!(!lab.path(gone).exists(), "{gone} is left: {text}");
+    }
+    for kept in [
+        "home/netdata.sif",
+        "home/state/tmp",
+        "user/.cache/netdata-launcher/someone-elses",
+    ] {
+        assert!(lab.path(kept).exists(), "{kept} is gone: {text}");
+    }
+}
+
+#[test]
+fn exec_returns_the_commands_own_exit_code() {
+    let lab = Lab::new(RUNS, "echo \"ran: $*\"; exit 7");
+    let image = lab.path("image.sif").display().to_string();
+    assert_eq!(lab.run(&["pull", "--image", &image]).0, Some(0));
+    let (code, text) = lab.run(&["exec", "--", "netdata", "-W", "buildinfo"]);
+    assert_eq!(code, Some(7), "{text}");
+    assert!(text.contains("netdata.sif netdata -W buildinfo"), "{text}");
+}
+
+#[test]
+fn completions_and_manual_pages_know_every_verb() {
+    let lab = Lab::new(RUNS, STAYS);
+    let (code, script) = lab.run(&["completions", "bash"]);
+    assert_eq!(code, Some(0));
+    let pages = lab.path("man");
+    let (code, text) = lab.run(&["man", pages.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{text}");
+    for verb in ["start", "stop", "status", "config", "uninstall", "exec"] {
+        assert!(script.contains(verb), "{verb} cannot be completed");
+        assert!(
+            pages.join(format!("launcher-{verb}.1")).exists(),
+            "{verb} has no page"
+        );
+    }
+}
