@@ -6,6 +6,10 @@ use std::sync::Arc;
 
 use crate::chart::{Chart, ChartRef, Instance};
 
+/// Bytes of a dimension's name that are looked at: more than any agent keeps of it, so that long names stay
+/// apart, and not what a hostile process may send.
+pub const MAX_NAME_BYTES: usize = 1024;
+
 /// One tick's values. Cleared and filled again on every tick.
 #[derive(Debug, Default)]
 pub struct Frame {
@@ -77,6 +81,7 @@ impl Recorder<'_> {
     /// the chart neither lists nor allows as dynamic is refused by the writer.
     pub fn set(&mut self, name: &str, value: impl Into<Option<f64>>) -> &mut Self {
         let start = self.frame.names.len();
+        let name = &name[..name.floor_char_boundary(MAX_NAME_BYTES)];
         self.frame.names.push_str(name);
         let name = start..self.frame.names.len();
         let value = value.into().filter(|value| value.is_finite());

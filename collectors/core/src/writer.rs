@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use crate::chart::{Algorithm, ChartRef, Dim, Instance, Kind};
 use crate::frame::{Frame, Recorded};
-use words::{MAX_ID_BYTES, quoted, quoted_label};
+use words::{MAX_ID_BYTES, quoted, quoted_label, unique_id};
 
 /// Ticks without being begun after which a chart is obsoleted.
 const OBSOLETE_AFTER_TICKS: u64 = 10;
@@ -41,7 +41,10 @@ struct Defined {
 }
 
 struct DefinedDim {
-    name: String,
+    /// As the agent knows it: clean, and unique within the chart.
+    id: String,
+    /// As it is recorded, where that is something else.
+    raw: Option<String>,
     dim: Dim,
     last_value: u64,
     sent: bool,
@@ -112,11 +115,8 @@ impl Writer {
             chart.id,
             &instance.suffix,
         ]);
-        if self.id.len() > MAX_ID_BYTES {
-            log::debug!(
-                "chart {} is not sent: its id is too long for Netdata",
-                self.id
-            );
+        if !is_chart_id(&self.id) {
+            log::debug!("a {} is not sent: Netdata takes no such id", chart.context);
             return;
         }
         let known = recorded.values().any(|(_, value)| value.is_some());
@@ -130,17 +130,21 @@ impl Writer {
                 instance: Arc::clone(instance),
                 update_every: 0,
                 dims: dims
-                    .map(|dim| DefinedDim::new(dim.id, *dim, self.tick))
+                    .map(|dim| DefinedDim::new(dim.id, *dim, self.tick, &[]))
                     .collect(),
                 last_begin: None,
-                last_seen: self.tick,
+                last_seen: 0,
             };
             self.charts.insert(self.id.clone(), defined);
         }
         let Some(defined) = self.charts.get_mut(&self.id) else {
             return;
         };
-        defined.last_seen = self.tick;
+        if std::mem::replace(&mut defined.last_seen, self.tick) == self.tick {
+            // Of two things with one name, which differed in characters that an id cannot have.
+            log::debug!("a second {} of one tick is not sent", self.id);
+            return;
+        }
         if !known {
             return;
         }
@@ -178,7 +182,7 @@ impl Writer {
             let known = defined.chart.view().dims;
             let gone = |dim: &DefinedDim| {
                 tick - dim.last_value >= OBSOLETE_DIM_AFTER_TICKS
-                    && !known.iter().any(|known| known.id == dim.name)
+                    && !known.iter().any(|known| known.id == dim.name())
             };
             if defined.dims.iter().any(gone) {
                 definition.chart(out, id, defined, "");
@@ -199,11 +203,14 @@ impl Defined {
     fn learn_names(&mut self, recorded: &Recorded<'_>, tick: u64) -> bool {
         let before = self.dims.len();
         for (name, value) in recorded.values() {
-            if value.is_none() || self.dims.iter().any(|dim| dim.name == name) {
+            if value.is_none() || self.dims.iter().any(|dim| dim.name() == name) {
                 continue;
             }
             match recorded.chart().dim(name) {
-                Some(dim) => self.dims.push(DefinedDim::new(name, dim, tick)),
+                Some(dim) => {
+                    let new = DefinedDim::new(name, dim, tick, &self.dims);
+                    self.dims.push(new);
+                }
                 None => log::debug!("chart {} has no dimension {name}", recorded.chart().context),
             }
         }
@@ -229,8 +236,8 @@ impl Defined {
             let Some(value) = value else { continue };
             // Names mostly come in the order in which they were learnt.
             let at = match self.dims.get(position) {
-                Some(dim) if dim.name == name => Some(position),
-                _ => self.dims.iter().position(|dim| dim.name == name),
+                Some(dim) if dim.name() == name => Some(position),
+                _ => self.dims.iter().position(|dim| dim.name() == name),
             };
             let Some(dim) = at.map(|at| &mut self.dims[at]) else {
                 continue;
@@ -242,37 +249,40 @@ impl Defined {
             }
             dim.sent = true;
             dim.last_value = tick;
-            put(out, format_args!("SET "));
-            quoted(out, name);
-            put(out, format_args!(" = {}\n", steps as i64));
+            put(out, format_args!("SET '{}' = {}\n", dim.id, steps as i64));
         }
-        put(out, format_args!("END\n"));
+        out.extend_from_slice(b"END\n");
     }
 }
 
 impl DefinedDim {
-    fn new(name: &str, dim: Dim, tick: u64) -> Self {
+    fn new(name: &str, dim: Dim, tick: u64, others: &[Self]) -> Self {
+        let id = unique_id(name, |id| others.iter().any(|other| other.id == id));
         Self {
-            name: name.to_owned(),
+            raw: (id != name).then(|| name.to_owned()),
+            id,
             dim,
             last_value: tick,
             sent: false,
         }
     }
 
+    /// As it is recorded.
+    fn name(&self) -> &str {
+        self.raw.as_deref().unwrap_or(&self.id)
+    }
+
     fn define(&self, out: &mut Vec<u8>, options: &str) {
-        put(out, format_args!("DIMENSION "));
-        quoted(out, &self.name);
-        out.push(b' ');
-        quoted(out, &self.name);
         let algorithm = match self.dim.algorithm {
             Algorithm::Absolute => "absolute",
             Algorithm::Incremental => "incremental",
         };
-        let (multiplier, divisor) = (self.dim.multiplier, self.dim.precision);
+        let (id, multiplier, divisor) = (&self.id, self.dim.multiplier, self.dim.precision);
         put(
             out,
-            format_args!(" {algorithm} {multiplier} {divisor} '{options}'\n"),
+            format_args!(
+                "DIMENSION '{id}' '{id}' {algorithm} {multiplier} {divisor} '{options}'\n"
+            ),
         );
     }
 }
@@ -323,10 +333,19 @@ impl Definition<'_> {
     }
 }
 
+/// Whether the agent takes `id` as it is: written without quotes, and no longer than it keeps.
+fn is_chart_id(id: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let whole = !id.starts_with('.') && !id.ends_with('.');
+    whole && id.len() <= MAX_ID_BYTES && id.bytes().all(plain)
+}
+
 /// Appends formatted text; writing to a vector cannot fail.
 fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;
