@@ -54,7 +54,7 @@ static NAMED: Chart = chart("named", &[Dim::new("other")], Some(Dim::milli("")))
 const fn chart(id: &'static str, dims: &'static [Dim], dynamic: Option<Dim>) -> Chart {
     Chart {
         id,
-        context: "test.it's",
+        context: "it's",
         family: "f\n",
         title: "A \\",
         units: "a=b",
@@ -174,7 +174,7 @@ fn run(dialect: Dialect, job: &str, ticks: &[Vec<Said>]) -> Result<(), TestCaseE
         }
     }
     agent
-        .read(&writer.obsolete_all().to_vec())
+        .read(writer.obsolete_all())
         .map_err(TestCaseError::fail)?;
     prop_assert!(agent.charts.values().all(|chart| chart.obsolete));
     prop_assert!(agent.functions.is_empty() && agent.variables.is_empty());
@@ -189,7 +189,7 @@ fn holds(before: &Agent, agent: &Agent, said: &Said, job: &str) -> Result<(), Te
         prop_assert!(!takes, "{} is not charted", id);
         return Ok(());
     };
-    prop_assert_eq!(&chart.fields[..4], ["A /", "a=b", "f ", "test.its"]);
+    prop_assert_eq!(&chart.fields[..4], ["A /", "a=b", "f ", "its"]);
     prop_assert_eq!(chart.values.get("a"), Some(&1500));
     prop_assert_eq!(&chart.dims, &["a"]);
     for (key, value) in &said.labels {
