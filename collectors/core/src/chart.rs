@@ -198,7 +198,7 @@ pub struct Label {
 
 /// The thing that a chart is about: it gives the chart its id and its labels. Build it once, keep it
 /// in an `Arc`, and build another when a label changes: the writer sends the labels again.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Instance {
     /// Part of the chart's id before the dot: `nvidia_smi`, `sglang_30000`. Dots and the like become
     /// underscores, because Netdata cuts the type at the first dot.
@@ -209,6 +209,9 @@ pub struct Instance {
     pub suffix: String,
     /// Labels, in order.
     pub labels: Vec<Label>,
+    /// Numbers that alerts on these charts may name (`$ttft_ms`): what the user wrote into the
+    /// configuration, so that an alert compares with that and not with a number of its own.
+    pub variables: Vec<(&'static str, f64)>,
 }
 
 impl Instance {
@@ -221,6 +224,7 @@ impl Instance {
             prefix: clean(prefix, true),
             suffix: String::new(),
             labels: vec![],
+            variables: vec![],
         }
     }
 
@@ -239,6 +243,13 @@ impl Instance {
             value: value.into(),
             source: LabelSource::Auto,
         });
+        self
+    }
+
+    /// Adds a number that alerts may name; `name` is lower case letters, digits and underscores.
+    #[must_use]
+    pub fn variable(mut self, name: &'static str, value: f64) -> Self {
+        self.variables.push((name, value));
         self
     }
 }

@@ -307,6 +307,9 @@ impl Definition<'_> {
         put(out, format_args!("CLABEL _collect_job "));
         quoted_label(out, job);
         put(out, format_args!(" 1\nCLABEL_COMMIT\n"));
+        for (name, value) in &defined.instance.variables {
+            put(out, format_args!("VARIABLE CHART {name} = {value}\n"));
+        }
         defined.dims.iter().for_each(|dim| dim.define(out, ""));
     }
 

@@ -135,6 +135,23 @@ impl Window {
         Some(lower + (upper - lower) * (rank - below) / self.totals[at])
     }
 
+    /// The finite bucket bound nearest to `threshold`, the lower one of two as near: the only thresholds at
+    /// which a histogram can be asked.
+    #[must_use]
+    pub fn edge(&self, threshold: f64) -> Option<f64> {
+        let finite = self.bounds.iter().copied().filter(|it| it.is_finite());
+        finite.min_by(|a, b| (a - threshold).abs().total_cmp(&(b - threshold).abs()))
+    }
+
+    /// Share, 0 to 1, of the window's observations at or under `edge`, one of its bounds.
+    #[must_use]
+    pub fn share(&self, edge: f64) -> Option<f64> {
+        let count = self.observations().filter(|count| *count > 0.0)?;
+        let inside = self.bounds.iter().zip(&self.totals);
+        let under = inside.filter(|(bound, _)| **bound <= edge);
+        Some(under.map(|(_, inside)| inside).sum::<f64>() / count)
+    }
+
     /// Each bucket's name and the observations per second that the newest scrape added to it; `None`
     /// if it added none that could be dated.
     pub fn distribution(&self) -> impl Iterator<Item = (&str, Option<f64>)> {

@@ -201,6 +201,24 @@ pub const E2E_LATENCY: Latency = Latency {
     },
 };
 
+/// Share of the window's observations at or under the user's thresholds, each moved to the nearest bucket
+/// bound (labels `…_edge_ms`): percentage. Only with `slo` in the configuration.
+pub const SLO_ATTAINMENT: Chart = Chart {
+    id: "slo_attainment",
+    context: "sglang.slo_attainment",
+    family: "latency",
+    title: "Requests within the thresholds",
+    units: "percentage",
+    kind: Kind::Line,
+    priority: PRIORITY + 12,
+    dims: &[
+        Dim::milli("ttft").optional(),
+        Dim::milli("itl").optional(),
+        Dim::milli("e2e").optional(),
+    ],
+    dynamic: None,
+};
+
 /// `num_used_tokens` over `max_total_num_tokens`, both summed over dp ranks; where either is missing or a
 /// second pool is in use, the highest `token_usage`: percentage. Evictable prefixes are not counted.
 pub const KV_CACHE_USAGE: Chart = Chart {
@@ -210,7 +228,7 @@ pub const KV_CACHE_USAGE: Chart = Chart {
     title: "KV cache held by requests",
     units: "percentage",
     kind: Kind::Area,
-    priority: PRIORITY + 12,
+    priority: PRIORITY + 13,
     dims: &[Dim::milli("usage")],
     dynamic: None,
 };
@@ -223,7 +241,7 @@ pub const SCRAPE: Chart = Chart {
     title: "Time the server took to answer the scrape",
     units: "milliseconds",
     kind: Kind::Line,
-    priority: PRIORITY + 13,
+    priority: PRIORITY + 14,
     dims: &[Dim::milli("duration")],
     dynamic: None,
 };
@@ -236,7 +254,7 @@ pub const SCRAPE_INTERVAL: Chart = Chart {
     title: "Interval between scrapes",
     units: "seconds",
     kind: Kind::Line,
-    priority: PRIORITY + 14,
+    priority: PRIORITY + 15,
     dims: &[Dim::new("interval")],
     dynamic: None,
 };
@@ -254,6 +272,7 @@ mod tests {
             SERVER_ENDS,
             REQUESTS_IN_FLIGHT,
             TOKEN_THROUGHPUT,
+            SLO_ATTAINMENT,
             KV_CACHE_USAGE,
             SCRAPE,
             SCRAPE_INTERVAL,

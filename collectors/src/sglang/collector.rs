@@ -238,6 +238,7 @@ impl Collector for ServerCollector {
         let page = fetched.ok().map(|page| Page {
             snapshot: &self.snapshot,
             history: &life.history,
+            slo: self.options.slo,
             fresh: life.history.activity.fresh(page.at, tick.every),
             took: page.took,
             every: tick.every,

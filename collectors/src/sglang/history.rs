@@ -68,6 +68,16 @@ impl History {
         }
     }
 
+    /// The windows that may have a threshold, in the order of [`super::slo::LATENCIES`].
+    #[must_use]
+    pub fn latencies(&self) -> [&Window; 3] {
+        [
+            &self.time_to_first_token,
+            &self.inter_token_latency,
+            &self.e2e_latency,
+        ]
+    }
+
     /// Tokens per second between the last two pages.
     #[must_use]
     pub fn tokens(&self) -> Tokens {

@@ -9,6 +9,7 @@ mod history;
 mod ranks;
 mod record;
 mod scrape;
+mod slo;
 mod snapshot;
 mod state;
 mod stretch;
@@ -39,7 +40,7 @@ pub const MODULE: Module = Module {
 };
 
 /// `rs.d/sglang.conf`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
     /// Seconds between two scrapes of a server; never shorter than the plugin's own interval, longer where
@@ -51,6 +52,8 @@ pub struct Options {
     pub window: NonZeroU32,
     /// Seconds for which the end of a server is remembered, and charted after it.
     pub ends_window: NonZeroU32,
+    /// Thresholds that latencies shall keep to.
+    pub slo: slo::Slo,
 }
 
 impl Default for Options {
@@ -64,6 +67,7 @@ impl Default for Options {
             timeout: THREE,
             window: SIXTY,
             ends_window: HOUR,
+            slo: slo::Slo::default(),
         }
     }
 }

@@ -8,10 +8,12 @@ use netdata_plugin::frame::Frame;
 
 use super::charts::{
     E2E_LATENCY, INTER_TOKEN_LATENCY, KV_CACHE_USAGE, Latency, REQUESTS_IN_FLIGHT, SCRAPE,
-    SCRAPE_INTERVAL, SERVER_ENDS, SERVER_STATE, TIME_TO_FIRST_TOKEN, TOKEN_THROUGHPUT,
+    SCRAPE_INTERVAL, SERVER_ENDS, SERVER_STATE, SLO_ATTAINMENT, TIME_TO_FIRST_TOKEN,
+    TOKEN_THROUGHPUT,
 };
 use super::ends::{Doing, Ends};
 use super::history::History;
+use super::slo::{Edges, LATENCIES, Slo};
 use super::snapshot::Snapshot;
 use super::state::State;
 use super::throughput::Source;
@@ -36,6 +38,8 @@ pub struct Page<'a> {
     pub snapshot: &'a Snapshot,
     /// The pages up to and including this one.
     pub history: &'a History,
+    /// The user's thresholds.
+    pub slo: Slo,
     /// Whether gauges other than 0 are to be believed.
     pub fresh: bool,
     /// How long the GET took.
@@ -52,12 +56,14 @@ pub struct Instances {
 }
 
 /// What a page adds to the labels.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 struct Labels {
     engine_type: Option<String>,
     counters: Option<Source>,
     /// Whether time to first token and inter-token latency are those of streaming requests only.
     streaming_only: [bool; 2],
+    slo: Slo,
+    edges: Edges,
 }
 
 #[derive(Debug)]
@@ -66,6 +72,7 @@ struct PageInstances {
     tokens: Arc<Instance>,
     time_to_first_token: Arc<Instance>,
     inter_token_latency: Arc<Instance>,
+    slo: Arc<Instance>,
 }
 
 impl Instances {
@@ -83,18 +90,25 @@ impl Instances {
 
     fn of_page(&mut self, base: &Instance, page: &Page<'_>) -> &PageInstances {
         let Page {
-            snapshot, history, ..
+            snapshot,
+            history,
+            slo,
+            ..
         } = page;
+        let edges = slo.edges(history.latencies());
         let known = self.page.take().filter(|(labels, _)| {
             labels.engine_type == snapshot.engine_type
                 && labels.counters == history.counters()
                 && labels.streaming_only == streaming_only(snapshot)
+                && (labels.slo, labels.edges) == (*slo, edges)
         });
         let page = known.unwrap_or_else(|| {
             let labels = Labels {
                 engine_type: snapshot.engine_type.clone(),
                 counters: history.counters(),
                 streaming_only: streaming_only(snapshot),
+                slo: *slo,
+                edges,
             };
             let instances = PageInstances::new(base, &labels);
             (labels, instances)
@@ -122,7 +136,9 @@ impl PageInstances {
             })
         };
         let [time_to_first_token, inter_token_latency] = labels.streaming_only.map(latency);
+        let slo = labels.slo.describe(plain.clone(), &labels.edges);
         Self {
+            slo: Arc::new(slo),
             plain: Arc::new(plain),
             tokens: Arc::new(tokens),
             time_to_first_token,
@@ -184,6 +200,7 @@ pub fn record(reading: &Reading<'_>, instances: &mut Instances, frame: &mut Fram
     ] {
         latency(charts, window, instance, frame);
     }
+    attainment(page, &on.slo, frame);
     frame
         .chart(&KV_CACHE_USAGE, &on.plain)
         .set("usage", believed(kv_usage(page.snapshot), page.fresh));
@@ -237,6 +254,16 @@ fn latency(charts: &'static Latency, window: &Window, instance: &Arc<Instance>, 
     frame
         .chart(&charts.observations, instance)
         .set("in_window", window.observations());
+}
+
+fn attainment(page: &Page<'_>, instance: &Arc<Instance>, frame: &mut Frame) {
+    let windows = page.history.latencies();
+    let edges = page.slo.edges(windows);
+    let mut chart = frame.chart(&SLO_ATTAINMENT, instance);
+    for (i, (dim, _)) in LATENCIES.into_iter().enumerate() {
+        let share = edges[i].and_then(|edge| windows[i].share(edge));
+        chart.set(dim, share.map(|share| share * 100.0));
+    }
 }
 
 /// A gauge that nothing refreshes keeps its last value: only 0 is then still true.

@@ -23,6 +23,7 @@ struct Played {
     snapshot: Snapshot,
     instances: Instances,
     server: Server,
+    slo: Slo,
 }
 
 impl Played {
@@ -34,6 +35,11 @@ impl Played {
             snapshot: Snapshot::default(),
             instances: Instances::default(),
             server: server("127.0.0.1", 30000),
+            slo: Slo {
+                ttft_ms: Some(450.0),
+                e2e_ms: Some(4000.0),
+                ..Slo::default()
+            },
         }
     }
 
@@ -47,6 +53,7 @@ impl Played {
             page: Some(Page {
                 snapshot: &self.snapshot,
                 history: &self.history,
+                slo: self.slo,
                 fresh: self.history.activity.fresh(now, EVERY),
                 took: Duration::from_millis(12),
                 every: EVERY,
@@ -141,7 +148,7 @@ fn every_version_has_every_chart_with_a_value() {
             .map(|chart| chart.chart().id)
             .collect();
         assert_eq!(empty, [""; 0], "{version}");
-        assert_eq!(frame.charts().count(), 15, "{version}");
+        assert_eq!(frame.charts().count(), 16, "{version}");
     }
 }
 
@@ -310,4 +317,40 @@ fn percentiles_and_averages_are_those_of_the_two_pages() {
             }
         }
     }
+}
+
+#[test]
+fn attainment_is_the_share_of_requests_under_the_nearest_bucket_bound() {
+    for version in fixtures::VERSIONS {
+        let frame = Played::new().capture(version);
+        let streaming = if version.starts_with("0.5.23") {
+            "is_streaming=\"true\""
+        } else {
+            ""
+        };
+        for (dim, histogram, le, split) in [
+            ("ttft", "time_to_first_token_seconds", "0.4", streaming),
+            ("e2e", "e2e_request_latency_seconds", "4.0", ""),
+        ] {
+            let at_or_under = |le: &str| {
+                let (name, le) = (format!(":{histogram}_bucket{{"), format!("le=\"{le}\""));
+                gained(version, &[&name, &le, split])
+            };
+            let expected = 100.0 * at_or_under(le) / at_or_under("+Inf");
+            assert_near(value(&frame, "slo_attainment", dim), expected, version);
+        }
+        assert_eq!(value(&frame, "slo_attainment", "itl"), None);
+        let edge = label(&frame, "slo_attainment", "ttft_edge_ms");
+        assert_eq!(edge.as_deref(), Some("400"));
+    }
+}
+
+#[test]
+fn without_thresholds_there_is_no_attainment() {
+    let mut played = Played::new();
+    played.slo = Slo::default();
+    let frame = played.capture("0.5.23");
+    let mut charts = frame.charts();
+    let chart = charts.find(|chart| chart.chart().id == "slo_attainment");
+    assert!(chart.is_none_or(|chart| chart.values().all(|(_, value)| value.is_none())));
 }

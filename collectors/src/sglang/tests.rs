@@ -31,17 +31,34 @@ fn names(finder: &mut Finder) -> Vec<String> {
 }
 
 #[test]
-fn the_stock_file_names_every_option_with_its_default() {
-    let is_option = |line: &&str| line.starts_with('#') && !line.starts_with("# ");
+fn the_stock_file_names_every_option_with_its_default_and_an_example_of_thresholds() {
+    // A comment has one blank, a key of `slo` two.
+    let is_option =
+        |line: &&str| line.starts_with('#') && (!line.starts_with("# ") || line.starts_with("#  "));
     let set: Vec<_> = STOCK.lines().filter(is_option).map(|it| &it[1..]).collect();
-    assert_eq!(set.len(), 4);
-    assert_eq!(options(&set.join("\n")).unwrap(), Options::default());
+    let slo = slo::Slo {
+        ttft_ms: Some(500.0),
+        itl_ms: Some(50.0),
+        e2e_ms: Some(30_000.0),
+        objective: Some(99.0),
+    };
+    let example = Options {
+        slo,
+        ..Options::default()
+    };
+    assert_eq!(options(&set.join("\n")).unwrap(), example);
     assert_eq!(options(STOCK).unwrap(), Options::default());
 }
 
 #[test]
 fn a_mistake_names_its_line() {
-    for text in ["update_every: 5\ntimout: 2\n", "timeout: 3\nwindow: 0\n"] {
+    for text in [
+        "update_every: 5\ntimout: 2\n",
+        "timeout: 3\nwindow: 0\n",
+        "slo:\n  ttft_ms: 0\n",
+        "slo:\n  objective: 101\n",
+        "slo:\n  ttft: 5\n",
+    ] {
         let error = format!("{:#}", options(text).unwrap_err());
         assert!(error.contains("sglang.conf: line 2"), "{error}");
     }

@@ -129,6 +129,24 @@ fn changed_labels_are_sent_again() {
 }
 
 #[test]
+fn variables_follow_the_labels_and_are_sent_again_when_they_change() {
+    let mut bench = Bench::new();
+    let with =
+        |bench: &Bench, value| Arc::new((*bench.instance).clone().variable("ttft_ms", value));
+    let plain = Arc::clone(&bench.instance);
+    bench.instance = with(&bench, 450.5);
+    let text = bench.tick(&POWER, &[("power_draw", Some(1.0))]);
+    let expected = "CLABEL_COMMIT\nVARIABLE CHART ttft_ms = 450.5\nDIMENSION";
+    assert!(text.contains(expected), "{text}");
+    let text = bench.tick(&POWER, &[("power_draw", Some(1.0))]);
+    assert!(!text.contains("VARIABLE"), "{text}");
+    bench.instance = plain;
+    bench.instance = with(&bench, 500.0);
+    let text = bench.tick(&POWER, &[("power_draw", Some(1.0))]);
+    assert!(text.contains("VARIABLE CHART ttft_ms = 500\n"), "{text}");
+}
+
+#[test]
 fn a_hostile_name_stays_a_word() {
     let mut bench = Bench::new();
     let text = bench.tick(&MEMORY, &[("evil'\nDISABLE\n", Some(5.0))]);

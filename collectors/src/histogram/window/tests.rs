@@ -80,6 +80,22 @@ fn percentiles_interpolate_and_end_at_the_last_bound() {
 }
 
 #[test]
+fn the_share_under_a_threshold_is_counted_at_the_nearest_bound() {
+    let window = after(&[Some(three(0.0, 0.0, 0.0)), Some(three(6.0, 3.0, 1.0))]);
+    for (threshold, edge, share) in [
+        (0.02, 0.1, 0.6),
+        (0.5, 0.1, 0.6),
+        (0.9, 1.0, 0.9),
+        (60.0, 1.0, 0.9),
+    ] {
+        assert_eq!(window.edge(threshold), Some(edge));
+        assert_eq!(window.share(edge), Some(share));
+    }
+    assert_eq!(Window::new(MINUTE).edge(1.0), None);
+    assert_eq!(after(&[Some(three(1.0, 1.0, 1.0))]).share(1.0), None);
+}
+
+#[test]
 fn after_a_minute_an_observation_is_forgotten() {
     let mut scrapes = vec![Some(three(0.0, 0.0, 0.0))];
     scrapes.extend(vec![Some(three(30.0, 0.0, 0.0)); 12]);
