@@ -34,7 +34,7 @@ pub const SERVER_ENDS: Chart = Chart {
     title: "Ends of the server's process within the last hour",
     units: "ends",
     kind: Kind::Stacked,
-    priority: PRIORITY + 15,
+    priority: PRIORITY + 16,
     dims: &[
         Dim::new("starting"),
         Dim::new("idle"),
