@@ -1,11 +1,14 @@
 //! Module `nvidia`: one job that charts every NVIDIA GPU through NVML.
 
 mod charts;
+mod health;
 mod processes;
 mod read;
 mod record;
+mod record_health;
 mod snapshot;
 mod usage;
+mod xid;
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;

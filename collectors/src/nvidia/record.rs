@@ -6,11 +6,13 @@ use netdata_plugin::chart::{Chart, Instance};
 use netdata_plugin::frame::Frame;
 
 use super::charts::{
-    BAR1_MEMORY, CLOCK_FREQ, DECODER_UTILIZATION, DRIVER_CALL_LATENCY, ENCODER_UTILIZATION,
-    FAN_SPEED, FRAME_BUFFER_MEMORY, GPU_STATE, GPU_UTILIZATION, MEMORY_UTILIZATION, NVIDIA,
-    NVIDIA_SMI, PCIE_LINK, PERFORMANCE_STATE, POWER, POWER_DRAW, PROCESS_MEMORY, PROCESSES,
-    TEMPERATURE,
+    BAR1_MEMORY, CLOCK_EVENT_REASONS, CLOCK_FREQ, DECODER_UTILIZATION, DRIVER_CALL_LATENCY,
+    ENCODER_UTILIZATION, FAN_SPEED, FRAME_BUFFER_MEMORY, GPU_STATE, GPU_UTILIZATION,
+    GPU_UTILIZATION_RANGE, MEMORY_TEMPERATURE, MEMORY_UTILIZATION, NVIDIA, NVIDIA_SMI, PCIE_LINK,
+    PERFORMANCE_STATE, POWER, POWER_DRAW, POWER_HEADROOM, PROCESS_MEMORY, PROCESSES, TEMPERATURE,
+    TEMPERATURE_MARGIN, THROTTLE,
 };
+use super::record_health;
 use super::snapshot::{Fast, Gpu, Identity, Processes, Slow, Snapshot, State};
 
 /// The GPUs charted so far, kept so that a tick allocates no ids and labels.
@@ -24,6 +26,8 @@ struct Charted {
     netdata: Arc<Instance>,
     /// Of the charts that only we have.
     ours: Arc<Instance>,
+    /// The number of the latest XID error, which outlives its tick.
+    last_xid: Option<u64>,
 }
 
 impl Charted {
@@ -38,26 +42,37 @@ impl Charted {
             id: id.clone(),
             netdata: Arc::new(instance(NVIDIA_SMI).label("source", "rs.d")),
             ours: Arc::new(instance(NVIDIA)),
+            last_xid: None,
         }
     }
 }
 
 impl Instances {
-    fn of(&mut self, place: usize, id: &Identity) -> &Charted {
+    fn of(&mut self, place: usize, id: &Identity) -> &mut Charted {
         match self.0.get(place) {
             Some(charted) if charted.id == *id => {}
             Some(_) => self.0[place] = Charted::new(id),
             None => self.0.push(Charted::new(id)),
         }
-        &self.0[place]
+        &mut self.0[place]
     }
 }
 
 /// Records every GPU. What is unknown is a gap; a chart with gaps only is not sent.
 pub fn record(snapshot: &Snapshot, instances: &mut Instances, frame: &mut Frame) {
     for (place, gpu) in snapshot.gpus.iter().enumerate() {
-        let Charted { netdata, ours, .. } = instances.of(place, &gpu.id);
+        let charted = instances.of(place, &gpu.id);
+        let newest = gpu.xids.iter().flatten().last();
+        charted.last_xid = newest.copied().or(charted.last_xid);
+        let Charted {
+            netdata,
+            ours,
+            last_xid,
+            ..
+        } = charted;
         state(gpu.state, ours, frame);
+        record_health::record(gpu, *last_xid, ours, frame);
+        limits(gpu, ours, frame);
         fast(&gpu.fast, netdata, frame);
         slow(&gpu.slow, netdata, frame);
         link(&gpu.slow, ours, frame);
@@ -135,7 +150,51 @@ fn power(gpu: &Gpu, instance: &Arc<Instance>, frame: &mut Frame) {
     frame
         .chart(&POWER, instance)
         .set("average", gpu.fast.average_power_w)
+        .set("min", gpu.fast.power_range_w.map(|(low, _)| low))
+        .set("max", gpu.fast.power_range_w.map(|(_, high)| high))
         .set("limit", watts(gpu.slow.power_limit_mw));
+    let drawn = gpu.fast.average_power_w.or(watts(gpu.fast.power_mw));
+    let limit = watts(gpu.slow.power_limit_mw).filter(|limit| *limit > 0.0);
+    let left = limit
+        .zip(drawn)
+        .map(|(limit, drawn)| (limit - drawn) / limit * 100.0);
+    frame.chart(&POWER_HEADROOM, instance).set("headroom", left);
+}
+
+/// Heat and clocks.
+fn limits(gpu: &Gpu, instance: &Arc<Instance>, frame: &mut Frame) {
+    let (fast, slow) = (&gpu.fast, &gpu.slow);
+    frame
+        .chart(&GPU_UTILIZATION_RANGE, instance)
+        .set("min", fast.busy_range_pct.map(|(low, _)| low))
+        .set("max", fast.busy_range_pct.map(|(_, high)| high));
+    let below = |limit: Option<i32>, now: Option<i32>| limit.zip(now).map(|(l, now)| l - now);
+    let margin = fast
+        .margin_c
+        .or_else(|| below(slow.slowdown_c, fast.temperature_c));
+    frame
+        .chart(&MEMORY_TEMPERATURE, instance)
+        .set("memory", fast.memory_temperature_c.map(f64::from));
+    frame
+        .chart(&TEMPERATURE_MARGIN, instance)
+        .set("gpu", margin.map(f64::from))
+        .set(
+            "memory",
+            below(slow.memory_max_c, fast.memory_temperature_c).map(f64::from),
+        );
+    frame
+        .chart(&THROTTLE, instance)
+        .set("sw_power_cap", fast.throttled.sw_power_cap)
+        .set("sw_thermal", fast.throttled.sw_thermal)
+        .set("hw_thermal", fast.throttled.hw_thermal)
+        .set("hw_power_brake", fast.throttled.hw_power_brake)
+        .set("sync_boost", fast.throttled.sync_boost)
+        .set("thermal", fast.throttled.thermal);
+    let mut reasons = frame.chart(&CLOCK_EVENT_REASONS, instance);
+    for (bit, dim) in CLOCK_EVENT_REASONS.dims.iter().enumerate() {
+        let set = |mask| f64::from(u8::from(mask & 1_u64 << bit != 0));
+        reasons.set(dim.id, fast.clock_reasons.map(set));
+    }
 }
 
 fn processes(read: &Processes, instance: &Arc<Instance>, frame: &mut Frame) {

@@ -2,7 +2,15 @@
 
 use super::*;
 use crate::gpu_usage::Kind;
-use crate::nvidia::snapshot::{Clocks, Holding, Latency, Memory, PcieLink, Process};
+use crate::nvidia::charts::*;
+use crate::nvidia::snapshot::{
+    Clocks, Ecc, Health, Holding, Latency, Memory, PcieLink, Process, RemappedRows, RetiredPages,
+    Throttled,
+};
+use std::time::Duration;
+
+#[path = "record_tests_missing.rs"]
+mod missing;
 
 const UUID: &str = "GPU-0A1b2c3d-0000-1111-2222-333344445555";
 
@@ -17,6 +25,7 @@ fn gpu() -> Gpu {
         state: State::Ok,
         fast: Fast {
             busy_pct: Some(97),
+            busy_range_pct: Some((80.0, 100.0)),
             mem_bus_busy_pct: Some(41),
             encoder_pct: Some(0),
             decoder_pct: Some(3),
@@ -28,7 +37,19 @@ fn gpu() -> Gpu {
             power_mw: Some(423_456),
             energy_mj: Some(987_654_321),
             average_power_w: Some(419.25),
+            power_range_w: Some((300.5, 560.0)),
             temperature_c: Some(64),
+            memory_temperature_c: Some(72),
+            margin_c: Some(23),
+            clock_reasons: Some(0x24),
+            throttled: Throttled {
+                sw_power_cap: Some(12.5),
+                sw_thermal: Some(0.5),
+                hw_thermal: Some(0.0),
+                hw_power_brake: Some(0.0),
+                sync_boost: Some(0.0),
+                thermal: None,
+            },
             clocks: Clocks {
                 graphics_mhz: Some(1_755),
                 sm_mhz: Some(1_740),
@@ -45,6 +66,9 @@ fn gpu() -> Gpu {
         }),
         slow: Slow {
             power_limit_mw: Some(600_000),
+            slowdown_c: Some(92),
+            memory_max_c: Some(95),
+            compute_mode: Some(0),
             fan_pct: Some(30),
             bar1_free_bytes: Some(256_000_000_000),
             bar1_used_bytes: Some(1_000_000),
@@ -55,6 +79,25 @@ fn gpu() -> Gpu {
                 max_width: Some(16),
             },
         },
+        health: Health {
+            ecc: Ecc {
+                volatile_corrected: Some(2),
+                volatile_uncorrected: Some(0),
+                aggregate_corrected: Some(7),
+                aggregate_uncorrected: Some(1),
+            },
+            remapped: RemappedRows {
+                corrected: Some(1),
+                uncorrected: Some(2),
+                pending: Some(true),
+                failed: Some(false),
+            },
+            retired: RetiredPages::default(),
+            recovery_action: Some(4),
+            pcie_replays: Some(3),
+        },
+        xids: Some(vec![31, 79]),
+        held_idle: Some(Duration::from_secs(90)),
         latency: Latency {
             fast_ms: Some(0.125),
             processes_ms: Some(4.5),
@@ -155,104 +198,6 @@ fn a_gpu_that_tells_nothing_has_a_state_and_no_other_chart() {
         assert_eq!(known, expected, "{}", recorded.chart().id);
     }
     assert!(values(&frame, &GPU_STATE).contains(&("stale".to_owned(), Some(1.0))));
-}
-
-/// Every reading on its own: taking it away takes away its dimensions, and makes no other value differ.
-#[test]
-fn each_missing_reading_is_a_gap_and_nothing_else_changes() {
-    type Forget = fn(&mut Gpu);
-    let cases: &[(Forget, &Chart, &[&str])] = &[
-        (|g| g.fast.busy_pct = None, &GPU_UTILIZATION, &["gpu"]),
-        (
-            |g| g.fast.mem_bus_busy_pct = None,
-            &MEMORY_UTILIZATION,
-            &["memory"],
-        ),
-        (
-            |g| g.fast.encoder_pct = None,
-            &ENCODER_UTILIZATION,
-            &["encoder"],
-        ),
-        (
-            |g| g.fast.decoder_pct = None,
-            &DECODER_UTILIZATION,
-            &["decoder"],
-        ),
-        (
-            |g| g.fast.memory.free_bytes = None,
-            &FRAME_BUFFER_MEMORY,
-            &["free"],
-        ),
-        (
-            |g| g.fast.memory.used_bytes = None,
-            &FRAME_BUFFER_MEMORY,
-            &["used"],
-        ),
-        (
-            |g| g.fast.memory.reserved_bytes = None,
-            &FRAME_BUFFER_MEMORY,
-            &["reserved"],
-        ),
-        (|g| g.fast.power_mw = None, &POWER_DRAW, &["power_draw"]),
-        (|g| g.fast.average_power_w = None, &POWER, &["average"]),
-        (|g| g.slow.power_limit_mw = None, &POWER, &["limit"]),
-        (
-            |g| g.fast.temperature_c = None,
-            &TEMPERATURE,
-            &["temperature"],
-        ),
-        (
-            |g| g.fast.clocks.graphics_mhz = None,
-            &CLOCK_FREQ,
-            &["graphics"],
-        ),
-        (|g| g.fast.clocks.sm_mhz = None, &CLOCK_FREQ, &["sm"]),
-        (|g| g.fast.clocks.mem_mhz = None, &CLOCK_FREQ, &["mem"]),
-        (|g| g.fast.clocks.video_mhz = None, &CLOCK_FREQ, &["video"]),
-        (|g| g.slow.fan_pct = None, &FAN_SPEED, &["fan_speed"]),
-        (|g| g.slow.bar1_free_bytes = None, &BAR1_MEMORY, &["free"]),
-        (|g| g.slow.bar1_used_bytes = None, &BAR1_MEMORY, &["used"]),
-        (
-            |g| g.slow.pcie.generation = None,
-            &PCIE_LINK,
-            &["generation"],
-        ),
-        (
-            |g| g.slow.pcie.max_generation = None,
-            &PCIE_LINK,
-            &["generation_max"],
-        ),
-        (|g| g.slow.pcie.width = None, &PCIE_LINK, &["width"]),
-        (|g| g.slow.pcie.max_width = None, &PCIE_LINK, &["width_max"]),
-        (
-            |g| g.latency.fast_ms = None,
-            &DRIVER_CALL_LATENCY,
-            &["fast"],
-        ),
-        (
-            |g| g.latency.processes_ms = None,
-            &DRIVER_CALL_LATENCY,
-            &["processes"],
-        ),
-        (
-            |g| g.latency.slow_ms = None,
-            &DRIVER_CALL_LATENCY,
-            &["slow"],
-        ),
-    ];
-    let all: Vec<_> = known(&frame_of(vec![gpu()]));
-    for (forget, chart, dims) in cases {
-        let mut gpu = gpu();
-        forget(&mut gpu);
-        let left = known(&frame_of(vec![gpu]));
-        let gone: Vec<_> = all.iter().filter(|value| !left.contains(value)).collect();
-        assert_eq!(gone.len(), dims.len(), "{}", chart.id);
-        for (id, dim, _) in gone {
-            assert_eq!(*id, chart.context);
-            assert!(dims.contains(&dim.as_str()), "{id} {dim}");
-        }
-        assert!(left.iter().all(|value| all.contains(value)), "{}", chart.id);
-    }
 }
 
 /// Every dimension with a value.

@@ -1,7 +1,11 @@
 //! What one reading of the GPUs found, as plain data: every unknown is `None`, every unit is in the
 //! name. Knows neither NVML nor charts.
 
+use std::time::Duration;
+
 use crate::gpu_usage::Kind;
+
+pub use super::health::{Ecc, Health, RemappedRows, RetiredPages};
 
 /// All GPUs, in NVML's order; one that fell off the bus keeps its place as long as NVML counts it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,8 +27,34 @@ pub struct Gpu {
     pub processes: Option<Processes>,
     /// Read every ten seconds.
     pub slow: Slow,
+    /// Read with `slow`: what tells of wear and faults.
+    pub health: Health,
+    /// XID errors since the previous reading; `None` where the driver does not tell of them.
+    pub xids: Option<Vec<u64>>,
+    /// For how long nothing has run while processes hold memory; zero while something runs, or where no
+    /// process holds any.
+    pub held_idle: Option<Duration>,
     /// How long the driver took.
     pub latency: Latency,
+}
+
+impl Gpu {
+    /// Whether a process holds memory on it; `None` if the list is not known.
+    pub fn memory_held(&self) -> Option<bool> {
+        let rows = &self.processes.as_ref()?.rows;
+        Some(rows.iter().any(|row| row.mem_bytes != Some(0)))
+    }
+
+    /// Whether anything ran since the previous reading, as far as the driver's samples say; between them a
+    /// short kernel may hide.
+    pub fn ran(&self) -> Option<bool> {
+        let sampled = self.fast.busy_range_pct.map(|(_, highest)| highest > 0.0);
+        let now = self.fast.busy_pct.map(|busy| busy > 0);
+        match (sampled, now) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (sampled, now) => sampled.or(now),
+        }
+    }
 }
 
 /// What names a GPU.
@@ -64,6 +94,8 @@ impl State {
 pub struct Fast {
     /// Per cent of the last sampling period in which a kernel ran.
     pub busy_pct: Option<u32>,
+    /// The lowest and the highest of the driver's samples of it since the previous reading.
+    pub busy_range_pct: Option<(f64, f64)>,
     /// Per cent of it in which memory was read or written.
     pub mem_bus_busy_pct: Option<u32>,
     /// Per cent.
@@ -78,8 +110,18 @@ pub struct Fast {
     pub energy_mj: Option<u64>,
     /// From the energy counter, over the time since the previous reading.
     pub average_power_w: Option<f64>,
+    /// The lowest and the highest of the driver's samples since the previous reading.
+    pub power_range_w: Option<(f64, f64)>,
     /// The GPU's hottest internal sensor that NVML shows.
     pub temperature_c: Option<i32>,
+    /// The memory's sensor.
+    pub memory_temperature_c: Option<i32>,
+    /// Degrees until the GPU slows down, where the driver tells it.
+    pub margin_c: Option<i32>,
+    /// What holds the clocks down now: `nvmlClocksEventReason*` bits.
+    pub clock_reasons: Option<u64>,
+    /// Per cent of the time since the previous reading in which the clocks were held down.
+    pub throttled: Throttled,
     /// Current clocks.
     pub clocks: Clocks,
     /// 0 is the fastest, 15 the slowest.
@@ -110,11 +152,34 @@ pub struct Clocks {
     pub video_mhz: Option<u32>,
 }
 
+/// Per cent of time in which each cause held the clocks down. Causes may overlap.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Throttled {
+    /// The power limit.
+    pub sw_power_cap: Option<f64>,
+    /// The driver, to keep the GPU or its memory under its operating temperature.
+    pub sw_thermal: Option<f64>,
+    /// The board, because it was too hot: clocks are halved or worse.
+    pub hw_thermal: Option<f64>,
+    /// A signal from outside the board, such as a power supply at its limit.
+    pub hw_power_brake: Option<f64>,
+    /// The slowest GPU of a group that is kept in step.
+    pub sync_boost: Option<f64>,
+    /// Any thermal cause; only where the driver does not tell them apart.
+    pub thermal: Option<f64>,
+}
+
 /// What hardly moves, or costs too much to ask for on every tick.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Slow {
     /// What the board is allowed to draw, whoever set it.
     pub power_limit_mw: Option<u32>,
+    /// GPU temperature at which the hardware slows it down.
+    pub slowdown_c: Option<i32>,
+    /// Memory temperature at which the driver slows the GPU down.
+    pub memory_max_c: Option<i32>,
+    /// `nvmlComputeMode_t`: who may have contexts on it.
+    pub compute_mode: Option<u32>,
     /// Per cent of the fan's maximum; passively cooled boards have none.
     pub fan_pct: Option<u32>,
     /// Not mapped.

@@ -113,6 +113,7 @@ impl Gpu {
         model.absent.extend(entry.absent.iter().cloned());
         model.readings = entry.readings.clone().or(model.readings);
         model.pcie = entry.pcie.clone().or(model.pcie);
+        model.ecc = entry.ecc.clone().or(model.ecc);
         let load = model.readings.load.take().unwrap_or(Signal::Constant(0.0));
         if load.follows_load() {
             return Err(format!("gpus: {index}: the load cannot follow itself"));
@@ -168,6 +169,8 @@ impl Readings {
             clock_event_reasons: self.clock_event_reasons.or(other.clock_event_reasons),
             pcie_tx_mb_s: self.pcie_tx_mb_s.or(other.pcie_tx_mb_s),
             pcie_rx_mb_s: self.pcie_rx_mb_s.or(other.pcie_rx_mb_s),
+            recovery_action: self.recovery_action.or(other.recovery_action),
+            compute_mode: self.compute_mode.or(other.compute_mode),
         }
     }
 }
@@ -205,14 +208,18 @@ resolve_members! {
     Model { bar1, pcie, ecc, readings }
     crate::scenario::Bar1 { used_mib }
     Pcie { generation, width, replays }
-    crate::scenario::Ecc { corrected, uncorrected, remapped_corrected, remapped_uncorrected }
+    crate::scenario::Ecc {
+        corrected, uncorrected, aggregate_corrected, aggregate_uncorrected, remapped_corrected,
+        remapped_uncorrected, remap_pending, remap_failed, retired_single_bit, retired_double_bit,
+        retirement_pending,
+    }
     Clocks<Signal> { graphics, sm, memory, video }
     Process { memory_mib, sm, mem, enc, dec }
     Readings {
         gpu_utilization, memory_utilization, encoder_utilization, decoder_utilization,
         jpeg_utilization, ofa_utilization, memory_base_mib, power_w, temperature_c,
         memory_temperature_c, fan_percent, performance_state, clocks_mhz, clock_event_reasons,
-        pcie_tx_mb_s, pcie_rx_mb_s,
+        pcie_tx_mb_s, pcie_rx_mb_s, recovery_action, compute_mode,
     }
 }
 

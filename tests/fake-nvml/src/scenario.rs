@@ -159,9 +159,20 @@ pub struct Pcie {
 pub struct Ecc {
     pub corrected: Signal,
     pub uncorrected: Signal,
-    /// Rows remapped; without it the GPU retires pages instead (none).
+    /// In the GPU's lifetime; by default as many as since the driver was loaded.
+    pub aggregate_corrected: Option<Signal>,
+    pub aggregate_uncorrected: Option<Signal>,
+    /// Rows remapped; without it the GPU retires pages instead.
     pub remapped_corrected: Option<Signal>,
     pub remapped_uncorrected: Option<Signal>,
+    /// 1 while a row waits for a reset to be remapped, or could not be.
+    pub remap_pending: Option<Signal>,
+    pub remap_failed: Option<Signal>,
+    /// Pages retired; none by default.
+    pub retired_single_bit: Option<Signal>,
+    pub retired_double_bit: Option<Signal>,
+    /// 1 while a page waits for a reset to be retired.
+    pub retirement_pending: Option<Signal>,
 }
 
 /// What moves. A reading that is left out is NotSupported; `load` alone is always there.
@@ -189,6 +200,10 @@ pub struct Readings {
     pub clock_event_reasons: Option<Signal>,
     pub pcie_tx_mb_s: Option<Signal>,
     pub pcie_rx_mb_s: Option<Signal>,
+    /// `nvmlDeviceGpuRecoveryAction_t`.
+    pub recovery_action: Option<Signal>,
+    /// `nvmlComputeMode_t`; the default one if left out.
+    pub compute_mode: Option<Signal>,
 }
 
 /// One GPU.
@@ -209,6 +224,8 @@ pub struct Gpu {
     pub readings: Readings,
     /// A PCIe link that replaces the model's.
     pub pcie: Option<Pcie>,
+    /// Errors in memory that replace the model's.
+    pub ecc: Option<Ecc>,
     /// Added to the model's.
     #[serde(default)]
     pub absent: BTreeSet<String>,

@@ -1,10 +1,14 @@
 //! Every chart of a GPU, as constant data: Netdata's own names, and ours for what Netdata does not chart.
 
+mod health;
+mod limits;
 mod nvidia;
 mod nvidia_smi;
 
 use netdata_plugin::chart::{Chart, Kind};
 
+pub use health::*;
+pub use limits::*;
 pub use nvidia::*;
 pub use nvidia_smi::*;
 

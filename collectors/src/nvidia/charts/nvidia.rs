@@ -24,16 +24,15 @@ pub const GPU_STATE: Chart = Chart {
     ..BASE
 };
 
-/// `nvmlDeviceGetTotalEnergyConsumption`, mJ, as the rate between two readings; and
-/// `nvmlDeviceGetEnforcedPowerLimit`, mW. Watts.
-pub const POWER: Chart = Chart {
-    id: "power",
-    context: "nvidia.power",
-    family: "power",
-    title: "Power by the energy counter, and its limit",
-    units: "Watts",
-    priority: 70_110,
-    dims: &[Dim::milli("average"), Dim::milli("limit")],
+/// The lowest and highest of `nvmlDeviceGetSamples` of GPU utilisation since the previous reading, per cent.
+pub const GPU_UTILIZATION_RANGE: Chart = Chart {
+    id: "gpu_utilization_range",
+    context: "nvidia.gpu_utilization_range",
+    family: "gpu utilization",
+    title: "Range of GPU utilization between two readings",
+    units: "percentage",
+    priority: 70_104,
+    dims: &[Dim::new("min"), Dim::new("max")],
     ..BASE
 };
 

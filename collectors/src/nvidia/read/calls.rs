@@ -3,6 +3,7 @@
 
 use nvml_wrapper::error::NvmlError;
 
+use super::fields::is_never;
 use crate::nvidia::snapshot::State;
 
 /// `NVML_ERROR_ARGUMENT_VERSION_MISMATCH`: the driver is older than the structure it was given.
@@ -71,6 +72,23 @@ impl Calls {
                 None
             }
         }
+    }
+
+    /// Notes that one field of an answered batch was refused; false if it will not be answered ever.
+    pub fn keeps_field(&mut self, uuid: &str, field: u32, scope: u32, error: NvmlError) -> bool {
+        if is_never(&error) {
+            log::debug!(
+                "GPU {uuid}: field {field} (scope {scope}) will not be asked again: {error}"
+            );
+            return false;
+        }
+        match error {
+            NvmlError::GpuLost => self.trouble = Some(State::Lost),
+            NvmlError::ResetRequired => self.trouble = Some(State::ResetRequired),
+            error if is_fatal(&error) => self.fatal = Some(error),
+            _ => {}
+        }
+        true
     }
 
     fn refused(&mut self, uuid: &str, call: &'static str, error: NvmlError) {

@@ -5,9 +5,11 @@ use nvml_wrapper::{Device, Nvml};
 use nvml_wrapper_sys::bindings::nvmlDevice_t;
 
 use super::calls::Calls;
+use super::fields::Batch;
+use super::idle::Idle;
 use super::sm_time::SmTime;
+use super::{fast, health};
 use crate::nvidia::snapshot::{Gpu, Identity, Snapshot, State};
-use crate::rate::Rate;
 
 /// The GPUs, and what was read of them.
 #[derive(Default)]
@@ -27,14 +29,27 @@ pub struct Entry {
     pub handle: Option<Handle>,
     /// What it answers.
     pub calls: Calls,
-    /// Its energy counter.
-    pub energy: Rate,
+    /// Its counters of every tick.
+    pub fast: fast::Past,
+    /// Its fields of every ten seconds.
+    pub health: Health,
+    /// Since when nothing has run on it.
+    pub idle: Idle,
     /// Its samples of processes.
     pub sm_time: SmTime,
 }
 
+/// A batch of what tells of wear and faults.
+pub struct Health(pub Batch);
+
+impl Default for Health {
+    fn default() -> Self {
+        Self(health::batch())
+    }
+}
+
 /// NVML's handle of a GPU; valid until the library is shut down, which is when the reader is dropped.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handle(nvmlDevice_t);
 
 // SAFETY: NVML is thread-safe and its handles are bound to no thread; nvml_wrapper says so of `Device`.
@@ -48,7 +63,22 @@ impl Handle {
     }
 }
 
+impl Handle {
+    /// Whether it is the handle of `device`.
+    pub fn is_of(self, device: &Device<'_>) -> bool {
+        // SAFETY: compared only.
+        self.0 == unsafe { device.handle() }
+    }
+}
+
 impl Devices {
+    /// The handles that answer, with the UUIDs of their GPUs.
+    pub fn handles(&self) -> Vec<(Handle, String)> {
+        let gpus = self.entries.iter().zip(&self.snapshot.gpus);
+        gpus.filter_map(|(entry, gpu)| Some((entry.handle?, gpu.id.uuid.clone())))
+            .collect()
+    }
+
     /// How many GPUs NVML counted.
     pub fn count(&self) -> u32 {
         self.count

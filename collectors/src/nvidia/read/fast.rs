@@ -6,26 +6,87 @@ use nvml_wrapper::Device;
 use nvml_wrapper::enum_wrappers::device::{Clock, PerformanceState, TemperatureSensor};
 use nvml_wrapper::error::{NvmlError, nvml_sym, nvml_try};
 use nvml_wrapper_sys::bindings::{
-    nvmlMemory_t, nvmlTemperature_t, nvmlTemperatureSensors_enum_NVML_TEMPERATURE_GPU,
+    nvmlMarginTemperature_t, nvmlMemory_t, nvmlTemperature_t,
+    nvmlTemperatureSensors_enum_NVML_TEMPERATURE_GPU,
 };
 
 use super::calls::Calls;
+use super::fields::{Batch, Field, Value};
+use super::samples::{self, Samples};
+use super::{Shared, throttle};
 use crate::nvidia::snapshot::{Clocks, Fast, Memory};
 use crate::rate::Rate;
 
-/// Reads all of it; `energy` remembers the energy counter between ticks.
-pub fn read(device: &Device<'_>, uuid: &str, calls: &mut Calls, energy: &mut Rate) -> Fast {
+const MEMORY_TEMPERATURE: Field = Field::new(82);
+
+/// What one GPU's readings of every tick remember.
+pub struct Past {
+    energy: Rate,
+    fields: Batch,
+    throttle: throttle::Counters,
+    power: Samples,
+    utilization: Samples,
+}
+
+impl Default for Past {
+    fn default() -> Self {
+        Self {
+            energy: Rate::default(),
+            fields: Batch::new([
+                MEMORY_TEMPERATURE,
+                throttle::SW_POWER_CAP,
+                throttle::THERMAL,
+                throttle::SYNC_BOOST,
+                throttle::SW_THERMAL,
+                throttle::HW_THERMAL,
+                throttle::HW_POWER_BRAKE,
+            ]),
+            throttle: throttle::Counters::default(),
+            power: Samples::default(),
+            utilization: Samples::default(),
+        }
+    }
+}
+
+impl Past {
+    /// Forgets the counters: their next rates are gaps.
+    pub fn reset(&mut self) {
+        self.energy.reset();
+        self.throttle.reset();
+    }
+}
+
+/// Reads all of it.
+pub fn read(
+    device: &Device<'_>,
+    uuid: &str,
+    calls: &mut Calls,
+    past: &mut Past,
+    shared: &mut Shared,
+) -> Fast {
     // First, so that the time of its reading depends on no other call's duration.
     let energy_mj = calls.ask(uuid, "nvmlDeviceGetTotalEnergyConsumption", || {
         device.total_energy_consumption()
     });
-    let average_power_w = average_power_w(energy, energy_mj, Instant::now());
+    let average_power_w = average_power_w(&mut past.energy, energy_mj, Instant::now());
+    past.fields.read(device, uuid, calls, shared.numbering);
+    let throttled = past
+        .throttle
+        .shares(&past.fields, shared.numbering, Instant::now());
+    let memory_temperature = past.fields.get(MEMORY_TEMPERATURE, shared.numbering);
+    let mut range = |samples: &mut Samples, kind| {
+        let buffer = &mut shared.samples;
+        samples.range(kind, device, uuid, calls, shared.now_us, buffer)
+    };
+    let power_range = range(&mut past.power, samples::POWER);
+    let busy_range_pct = range(&mut past.utilization, samples::UTILIZATION);
     let utilization = calls.ask(uuid, "nvmlDeviceGetUtilizationRates", || {
         device.utilization_rates()
     });
     Fast {
         busy_pct: utilization.as_ref().map(|u| u.gpu),
         mem_bus_busy_pct: utilization.as_ref().map(|u| u.memory),
+        busy_range_pct,
         encoder_pct: calls
             .ask(uuid, "nvmlDeviceGetEncoderUtilization", || {
                 device.encoder_utilization()
@@ -40,7 +101,12 @@ pub fn read(device: &Device<'_>, uuid: &str, calls: &mut Calls, energy: &mut Rat
         power_mw: calls.ask(uuid, "nvmlDeviceGetPowerUsage", || device.power_usage()),
         energy_mj,
         average_power_w,
+        power_range_w: power_range.map(|(low, high)| (low / 1e3, high / 1e3)),
         temperature_c: temperature(device, uuid, calls),
+        memory_temperature_c: memory_temperature.and_then(Value::small),
+        margin_c: calls.ask(uuid, "nvmlDeviceGetMarginTemperature", || margin(device)),
+        clock_reasons: throttle::reasons(device, uuid, calls),
+        throttled,
         clocks: clocks(device, uuid, calls),
         p_state: calls
             .ask(uuid, "nvmlDeviceGetPerformanceState", || {
@@ -124,6 +190,18 @@ fn temperature_v1(device: &Device<'_>) -> Result<i32, NvmlError> {
     // SAFETY: as above; `reading` says its own size and version.
     nvml_try(unsafe { call(device.handle(), &mut reading) })?;
     Ok(reading.temperature)
+}
+
+fn margin(device: &Device<'_>) -> Result<i32, NvmlError> {
+    const VERSION: u32 = size_of::<nvmlMarginTemperature_t>() as u32 | (1 << 24);
+    let call = nvml_sym(device.nvml().lib().nvmlDeviceGetMarginTemperature.as_ref())?;
+    let mut reading = nvmlMarginTemperature_t {
+        version: VERSION,
+        marginTemperature: 0,
+    };
+    // SAFETY: as above; `reading` says its own size and version.
+    nvml_try(unsafe { call(device.handle(), &mut reading) })?;
+    Ok(reading.marginTemperature)
 }
 
 fn clocks(device: &Device<'_>, uuid: &str, calls: &mut Calls) -> Clocks {

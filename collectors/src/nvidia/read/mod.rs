@@ -3,15 +3,22 @@
 
 mod calls;
 mod devices;
+mod events;
 mod explain;
 mod fast;
+mod fields;
+mod health;
+mod idle;
 mod processes;
+mod samples;
 mod slow;
 mod sm_time;
+mod throttle;
 
 use std::ffi::OsStr;
+use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow};
 use nvml_wrapper::Nvml;
@@ -19,7 +26,9 @@ use nvml_wrapper::error::NvmlError;
 
 use self::calls::is_fatal;
 use self::devices::{Devices, Entry};
+use self::events::Events;
 use self::explain::explain;
+use self::fields::Numbering;
 use super::snapshot::{Process, Processes, Snapshot, State};
 
 /// Link state, limits and fans: nobody looks at them by the second, and a fan takes 137 µs.
@@ -30,12 +39,23 @@ const INIT_STACK_BYTES: usize = 4 * 1024 * 1024;
 
 /// NVML, initialised once, and the GPUs that it knows.
 pub struct Reader {
-    nvml: Box<Nvml>,
+    nvml: Arc<Nvml>,
     library: String,
     devices: Devices,
-    buffers: processes::Buffers,
+    events: Events,
+    shared: Shared,
     processes: Pace,
     slow: Pace,
+}
+
+/// What the readings of all GPUs share.
+#[derive(Default)]
+struct Shared {
+    numbering: Numbering,
+    /// Of this tick, microseconds since 1970: what samples are compared with.
+    now_us: u64,
+    rows: processes::Buffers,
+    samples: samples::Buffer,
 }
 
 /// When a group is due.
@@ -68,11 +88,18 @@ impl Reader {
     /// No library, no driver, no permission, no GPU: a text for the user that says what to do.
     pub fn open(library: &str, processes_every: Duration) -> anyhow::Result<Self> {
         let nvml = load(library)?.map_err(|error| anyhow!(explain(&error, library)))?;
+        let events = Events::start(Arc::clone(&nvml))
+            .context("cannot start a thread to wait for XID errors on")?;
+        let driver = nvml.sys_driver_version();
         let mut reader = Self {
             nvml,
             library: library.to_owned(),
             devices: Devices::default(),
-            buffers: processes::Buffers::default(),
+            events,
+            shared: Shared {
+                numbering: Numbering::of_driver(driver.as_deref().unwrap_or_default()),
+                ..Shared::default()
+            },
             processes: Pace::new(processes_every),
             slow: Pace::new(SLOW_EVERY),
         };
@@ -89,7 +116,7 @@ impl Reader {
                 ),
             });
         }
-        let driver = reader.nvml.sys_driver_version();
+        reader.events.watch(reader.devices.handles());
         log::info!(
             "{} GPUs ({}, …), driver {}",
             gpus.len(),
@@ -116,38 +143,52 @@ impl Reader {
         let Self {
             nvml,
             devices,
-            buffers,
+            shared,
+            events,
             ..
         } = self;
+        shared.now_us = since_1970_us();
+        let xids = events.take();
         for (entry, gpu) in devices.each() {
             let Some(handle) = entry.handle else {
                 gpu.becomes(State::Lost);
-                entry.energy.reset();
+                entry.fast.reset();
+                entry.idle.reset();
+                gpu.xids = xids.of(&gpu.id.uuid);
                 continue;
             };
             let device = handle.device(nvml);
             let Entry {
                 calls,
-                energy,
+                fast: past,
+                health: fields,
+                idle,
                 sm_time,
                 ..
             } = entry;
             let uuid = gpu.id.uuid.as_str();
             calls.begin();
-            gpu.latency.fast_ms = timed(|| gpu.fast = fast::read(&device, uuid, calls, energy));
+            gpu.latency.fast_ms =
+                timed(|| gpu.fast = fast::read(&device, uuid, calls, past, shared));
             if processes_due {
                 let busy = gpu.fast.busy_pct;
                 let mut rows = None;
                 gpu.latency.processes_ms = timed(|| {
-                    rows = processes::read(&device, uuid, calls, sm_time, busy, buffers);
+                    rows = processes::read(&device, uuid, calls, sm_time, busy, shared);
                 });
                 gpu.processes = rows.map(&resolve);
             }
             if slow_due {
-                gpu.latency.slow_ms = timed(|| gpu.slow = slow::read(&device, uuid, calls));
+                gpu.latency.slow_ms = timed(|| {
+                    gpu.slow = slow::read(&device, uuid, calls);
+                    let fields = &mut fields.0;
+                    gpu.health = health::read(&device, uuid, calls, fields, shared.numbering);
+                });
             }
+            gpu.held_idle = idle.held(gpu.ran(), gpu.memory_held(), now);
             let state = calls.finish(uuid);
             gpu.becomes(state);
+            gpu.xids = xids.of(&gpu.id.uuid);
         }
         match self.devices.take_fatal() {
             Some(error) => Err(self.explain(&error)),
@@ -166,6 +207,7 @@ impl Reader {
         };
         if count != self.devices.count() || (look_again && self.devices.ailing()) {
             self.devices.enumerate(&self.nvml, count);
+            self.events.watch(self.devices.handles());
         }
         Ok(())
     }
@@ -177,11 +219,11 @@ impl Reader {
 
 /// Initialises NVML on a thread of its own: nvml_wrapper builds its table of 400 functions on the stack,
 /// which is more than a job's thread has, and nobody knows what the driver itself needs.
-fn load(library: &str) -> anyhow::Result<Result<Box<Nvml>, NvmlError>> {
+fn load(library: &str) -> anyhow::Result<Result<Arc<Nvml>, NvmlError>> {
     thread::scope(|scope| {
         let init = || {
             let nvml = Nvml::builder().lib_path(OsStr::new(library)).init();
-            nvml.map(Box::new)
+            nvml.map(Arc::new)
         };
         let thread = thread::Builder::new()
             .name("nvml-init".to_owned())
@@ -192,6 +234,12 @@ fn load(library: &str) -> anyhow::Result<Result<Box<Nvml>, NvmlError>> {
             .join()
             .map_err(|_| anyhow!("initialising NVML panicked: see the log above"))
     })
+}
+
+/// Now, as NVML stamps its samples.
+fn since_1970_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or(Duration::ZERO).as_micros() as u64
 }
 
 /// Runs `calls` and returns how long it took, in milliseconds.

@@ -1,8 +1,6 @@
 //! Who is on a GPU, and its share of SM time. Process lists take milliseconds under the driver's lock,
 //! so each is fetched with one call into a buffer that is kept, not with a count first and the rows then.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use nvml_wrapper::Device;
 use nvml_wrapper::error::{NvmlError, nvml_sym};
 use nvml_wrapper_sys::bindings::{
@@ -10,6 +8,7 @@ use nvml_wrapper_sys::bindings::{
     nvmlReturn_enum_NVML_ERROR_INSUFFICIENT_SIZE, nvmlReturn_enum_NVML_SUCCESS, nvmlReturn_t,
 };
 
+use super::Shared;
 use super::calls::Calls;
 use super::sm_time::{Sample, SmTime};
 use crate::gpu_usage::Kind;
@@ -39,7 +38,11 @@ pub fn read(
     calls: &mut Calls,
     sm_time: &mut SmTime,
     busy_pct: Option<u32>,
-    buffers: &mut Buffers,
+    Shared {
+        rows: buffers,
+        now_us,
+        ..
+    }: &mut Shared,
 ) -> Option<Vec<Process>> {
     let mut processes = Vec::new();
     let lib = device.nvml().lib();
@@ -62,10 +65,7 @@ pub fn read(
         add(&mut processes, rows, Kind::Graphics);
         Ok(())
     });
-    let now_us = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO)
-        .as_micros() as u64;
+    let now_us = *now_us;
     let since = sm_time.since(now_us);
     let sampled = calls.ask(uuid, "nvmlDeviceGetProcessUtilization", || {
         let call = nvml_sym(lib.nvmlDeviceGetProcessUtilization.as_ref())?;

@@ -1,6 +1,7 @@
 //! The readings of every ten seconds: what hardly moves, and the fan, which takes 137 µs a call.
 
 use nvml_wrapper::Device;
+use nvml_wrapper::enum_wrappers::device::TemperatureThreshold;
 
 use super::calls::Calls;
 use crate::nvidia::snapshot::{PcieLink, Slow};
@@ -11,9 +12,28 @@ pub fn read(device: &Device<'_>, uuid: &str, calls: &mut Calls) -> Slow {
         device.bar1_memory_info()
     });
     let known = |bytes: u64| (bytes != u64::MAX).then_some(bytes);
+    let mut threshold = |call, kind| {
+        let degrees = calls.ask(uuid, call, || device.temperature_threshold(kind));
+        degrees.and_then(|degrees| i32::try_from(degrees).ok())
+    };
+    let (slowdown_c, memory_max_c) = (
+        threshold(
+            "nvmlDeviceGetTemperatureThreshold(slowdown)",
+            TemperatureThreshold::Slowdown,
+        ),
+        threshold(
+            "nvmlDeviceGetTemperatureThreshold(memory)",
+            TemperatureThreshold::MemoryMax,
+        ),
+    );
     Slow {
         power_limit_mw: calls.ask(uuid, "nvmlDeviceGetEnforcedPowerLimit", || {
             device.enforced_power_limit()
+        }),
+        slowdown_c,
+        memory_max_c,
+        compute_mode: calls.ask(uuid, "nvmlDeviceGetComputeMode", || {
+            device.compute_mode().map(|mode| mode.as_c())
         }),
         fan_pct: calls.ask(uuid, "nvmlDeviceGetFanSpeed_v2", || device.fan_speed(0)),
         bar1_free_bytes: bar1.as_ref().and_then(|bar1| known(bar1.free)),

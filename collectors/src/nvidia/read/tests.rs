@@ -1,110 +1,14 @@
 //! Readings of the simulated NVML. Each test loads a copy of the library of its own, with the scenario
 //! beside it, so that tests share no state.
 
-use std::fs::{self, File};
-use std::path::PathBuf;
-use std::time::SystemTime;
+mod health;
+mod simulated;
 
+use self::simulated::{Simulated, TWO, with};
 use super::*;
 use crate::nvidia::snapshot::{Clocks, Gpu, Memory, PcieLink};
 
 const MIB: u64 = 1 << 20;
-
-/// Two boards with readings that stand still.
-const TWO: &str = r#"
-driver_version: 580.95.05
-cuda_version: "13.0"
-models:
-  board:
-    name: Board (simulated)
-    compute_capability: "9.0"
-    memory: {total_mib: 1000, reserved_mib: 100}
-    bar1: {total_mib: 64, used_mib: 2}
-    power_limit_w: {min: 100, max: 600, default: 500}
-    pcie: {generation: 4, width: 8, max_generation: 5, max_width: 16}
-    readings:
-      gpu_utilization: 90
-      memory_utilization: 40
-      encoder_utilization: 1
-      decoder_utilization: 2
-      memory_base_mib: 50
-      power_w: 300
-      temperature_c: 55
-      performance_state: 2
-      clocks_mhz: {graphics: 1700, sm: 1600, memory: 3200, video: 1500}
-gpus:
-  - {model: board, uuid: GPU-a, pci_bus_id: "00000000:01:00.0"}
-  - {model: board, uuid: GPU-b, pci_bus_id: "00000000:02:00.0"}
-"#;
-
-/// A copy of the library, and a clock.
-struct Simulated {
-    _dir: tempfile::TempDir,
-    library: PathBuf,
-    now: Instant,
-    written: u64,
-}
-
-impl Simulated {
-    fn new(scenario: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let library = dir.path().join("libnvidia-ml.so.1");
-        // Cargo puts the library of a dev-dependency beside the test's own program.
-        let built = std::env::current_exe()
-            .unwrap()
-            .with_file_name("libfake_nvml.so");
-        fs::copy(&built, &library).unwrap_or_else(|error| {
-            panic!(
-                "{}: {error}: build it with `cargo build -p fake-nvml`",
-                built.display()
-            )
-        });
-        let mut simulated = Self {
-            _dir: dir,
-            library,
-            now: Instant::now(),
-            written: 0,
-        };
-        simulated.becomes(scenario);
-        simulated
-    }
-
-    /// Puts another scenario in force.
-    fn becomes(&mut self, scenario: &str) {
-        let path = self
-            .library
-            .with_file_name("libnvidia-ml.so.1.scenario.yaml");
-        fs::write(&path, scenario).unwrap();
-        // The library tells versions apart by their time stamps, and looks when it is initialised.
-        self.written += 1;
-        let stamp = SystemTime::UNIX_EPOCH + Duration::from_secs(self.written);
-        let file = File::options().write(true).open(&path).unwrap();
-        file.set_modified(stamp).unwrap();
-        drop(load(self.path()));
-    }
-
-    fn path(&self) -> &str {
-        self.library.to_str().unwrap()
-    }
-
-    fn open(&self) -> anyhow::Result<Reader> {
-        Reader::open(self.path(), Duration::from_secs(5))
-    }
-
-    /// Reads as the tick `seconds` later would.
-    fn read(&mut self, reader: &mut Reader, seconds: u64) -> anyhow::Result<Vec<Gpu>> {
-        self.now += Duration::from_secs(seconds);
-        let resolve = |rows| Processes {
-            rows,
-            ..Processes::default()
-        };
-        Ok(reader.read(self.now, resolve)?.gpus.clone())
-    }
-}
-
-fn with(scenario: &str, more: &str) -> String {
-    format!("{scenario}\n{more}\n")
-}
 
 fn uuids(gpus: &[Gpu]) -> Vec<&str> {
     gpus.iter().map(|gpu| gpu.id.uuid.as_str()).collect()

@@ -40,9 +40,12 @@ fn value(gpu: &GpuNow<'_>, id: c_uint, scope: c_uint) -> Result<Value, Code> {
     };
     Ok(match id {
         1 | 2 => ecc::ecc(gpu).map(|_| Unsigned(1))?,
-        3 | 5 => Long(ecc::errors(gpu, 0)?),
-        4 | 6 => Long(ecc::errors(gpu, 1)?),
-        29..=31 => ecc::retires_pages(gpu).map(|()| Unsigned(0))?,
+        3 => Long(ecc::errors(gpu, 0, ecc::VOLATILE)?),
+        4 => Long(ecc::errors(gpu, 1, ecc::VOLATILE)?),
+        5 => Long(ecc::errors(gpu, 0, ecc::AGGREGATE)?),
+        6 => Long(ecc::errors(gpu, 1, ecc::AGGREGATE)?),
+        29 | 30 => Long(ecc::retired(gpu, id - 29)?),
+        31 => Unsigned(ecc::retirement_pending(gpu)?),
         74 => Long(clocks::held_down_ns(gpu, 0x04)?),
         75 => Long(clocks::held_down_ns(gpu, 0x60)?),
         76 => Long(clocks::held_down_ns(gpu, 0x10)?),
@@ -54,7 +57,8 @@ fn value(gpu: &GpuNow<'_>, id: c_uint, scope: c_uint) -> Result<Value, Code> {
         }
         142 => Unsigned(ecc::remapped(gpu)?.0),
         143 => Unsigned(ecc::remapped(gpu)?.1),
-        144 | 145 => ecc::remapped(gpu).map(|_| Unsigned(0))?,
+        144 => Unsigned(ecc::remap_state(gpu)?.0),
+        145 => Unsigned(ecc::remap_state(gpu)?.1),
         // Scope 0 is the board; the others are a module and its memory.
         185..=192 if scope != 0 => return Err(NOT_SUPPORTED),
         185 => Unsigned(gpu.power_mw()?),
@@ -72,8 +76,7 @@ fn value(gpu: &GpuNow<'_>, id: c_uint, scope: c_uint) -> Result<Value, Code> {
         196 => tlimit(thresholds.gpu_max)?,
         197 => Long(gpu.pcie_bytes(readings.pcie_tx_mb_s.as_ref())?),
         198 => Long(gpu.pcie_bytes(readings.pcie_rx_mb_s.as_ref())?),
-        // Nothing needs a reset.
-        226 | 227 | 230 => Unsigned(0),
+        230 => Unsigned(gpu.count(readings.recovery_action.as_ref())?),
         269 => Long(clocks::held_down_ns(gpu, 0x20)?),
         270 => Long(clocks::held_down_ns(gpu, 0x40)?),
         271 => Long(clocks::held_down_ns(gpu, 0x80)?),

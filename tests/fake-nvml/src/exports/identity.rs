@@ -49,8 +49,12 @@ device_calls! {
         id.put(gpu.gpu.pci.bus << 8)
     }
 
-    fn nvmlDeviceGetComputeMode(_gpu, mode: Out<c_uint>) {
-        mode.put(sys::nvmlComputeMode_enum_NVML_COMPUTEMODE_DEFAULT)
+    fn nvmlDeviceGetComputeMode(gpu, mode: Out<c_uint>) {
+        let reading = gpu.gpu.model.readings.compute_mode.as_ref();
+        mode.put(match reading {
+            Some(reading) => gpu.count(Some(reading))?,
+            None => sys::nvmlComputeMode_enum_NVML_COMPUTEMODE_DEFAULT,
+        })
     }
 
     fn nvmlDeviceGetPersistenceMode(_gpu, mode: Out<c_uint>) {
