@@ -18,7 +18,7 @@ mod rate;
 mod servers;
 mod sglang;
 
-use std::io::{IsTerminal, stderr, stdout};
+use std::io::{IsTerminal, Read, stderr, stdin, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -86,11 +86,16 @@ fn run(args: &Args, agent: Agent) -> anyhow::Result<()> {
         output.write(DISABLE);
         return Ok(());
     }
+    let input = agent
+        .present
+        .then(|| Box::new(stdin()) as Box<dyn Read + Send>);
     supervisor::run(
-        &Options {
+        Options {
             plugin: PLUGIN,
             agent,
             output,
+            input,
+            functions: vec![],
             once: args.once,
         },
         modules,

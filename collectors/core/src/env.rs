@@ -14,6 +14,8 @@ pub struct Version {
 impl Version {
     /// First version that draws heatmaps.
     pub const HEATMAP: Self = Self { major: 2, minor: 0 };
+    /// First version whose functions we speak: with access as bits, and with payloads.
+    pub const FUNCTIONS: Self = Self { major: 2, minor: 0 };
 
     /// Reads `v1.37.1`, `2.11.0-34-nightly`.
     #[must_use]

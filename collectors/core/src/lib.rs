@@ -4,6 +4,7 @@ pub mod chart;
 pub mod clock;
 pub mod env;
 pub mod frame;
+pub mod functions;
 pub mod log;
 pub mod module;
 pub mod output;

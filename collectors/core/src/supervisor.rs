@@ -2,6 +2,7 @@
 //! cycle covers start, auto-detection and recovery: a job that is found and does not run is started, with
 //! growing pauses after failures.
 
+use std::io::{BufReader, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread;
@@ -12,11 +13,13 @@ use anyhow::Context as _;
 use crate::clock;
 use crate::env::{Agent, Version};
 use crate::frame::Frame;
+use crate::functions::desk::Desk;
+use crate::functions::{self, Function};
 use crate::module::{Discover, Job};
 use crate::output::Output;
 use crate::runner::{Setup, Status};
 use crate::self_charts;
-use crate::stdin;
+use crate::stdin::Messages;
 use crate::writer::Writer;
 
 mod jobs;
@@ -63,6 +66,10 @@ pub struct Options {
     pub agent: Agent,
     /// Where the text goes.
     pub output: Output,
+    /// Where the agent speaks; its end ends the plugin. `None` where no agent runs us.
+    pub input: Option<Box<dyn Read + Send>>,
+    /// What the agent may call, where it is new enough.
+    pub functions: Vec<Function>,
     /// One complete reading of what there is, then the end.
     pub once: bool,
 }
@@ -77,7 +84,7 @@ enum Event {
 ///
 /// # Errors
 /// When the system refuses the threads that it cannot do without.
-pub fn run(options: &Options, modules: Vec<OpenModule>) -> anyhow::Result<()> {
+pub fn run(options: Options, modules: Vec<OpenModule>) -> anyhow::Result<()> {
     let setup = Setup {
         plugin: options.plugin,
         module: String::new(),
@@ -92,8 +99,14 @@ pub fn run(options: &Options, modules: Vec<OpenModule>) -> anyhow::Result<()> {
     let (events, inbox) = channel();
     // Signals are blocked before the first thread exists, so that only their own thread takes them.
     watch_signals(events.clone())?;
-    if options.agent.present {
-        watch_stdin(events.clone())?;
+    if let Some(input) = options.input {
+        let known = options.agent.knows(Version::FUNCTIONS);
+        let functions = if known { options.functions } else { vec![] };
+        options
+            .output
+            .write(functions::offer(&functions).as_bytes());
+        let desk = Desk::new(functions, options.output.clone());
+        listen(input, desk, events.clone())?;
     }
     let passes = start_discovery(events, modules)?;
     let mut own = SelfCharts::new(options.plugin, &options.agent);
@@ -196,14 +209,17 @@ fn discover(module: &mut OpenModule, events: &Sender<Event>) -> bool {
     }
 }
 
-fn watch_stdin(events: Sender<Event>) -> anyhow::Result<()> {
+/// Hands what the agent says to `desk`, until it falls silent for good.
+fn listen(input: Box<dyn Read + Send>, desk: Desk, events: Sender<Event>) -> anyhow::Result<()> {
     thread::Builder::new()
         .name("stdin".to_owned())
         .spawn(move || {
-            stdin::wait_for_quit(std::io::stdin().lock());
+            for message in Messages::new(BufReader::new(input)) {
+                desk.take(message, Instant::now());
+            }
             let _ = events.send(Event::Quit("the agent closed our input"));
         })
-        .context("cannot start the thread that reads standard input")?;
+        .context("cannot start the thread that listens to the agent")?;
     Ok(())
 }
 
