@@ -1,6 +1,7 @@
 //! The processes of this host, whatever they are: a table over /proc that costs little to keep current,
 //! and who listens on which port.
 
+mod sock_diag;
 mod sockets;
 mod stat;
 mod table;

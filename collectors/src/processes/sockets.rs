@@ -1,8 +1,12 @@
-//! Who listens on which TCP port: `/proc/net/tcp` and `tcp6` of the namespace that the root shows.
+//! Who listens on which TCP port, as the kernel says when asked, else as the tables `/proc/net/tcp` and `tcp6`
+//! of the namespace that the root shows do.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+
+use super::sock_diag;
 
 /// The listening TCP sockets of this network namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,9 +27,14 @@ pub enum Listener {
 const LISTEN: &str = "0A";
 
 impl Listeners {
-    /// Reads both tables. What cannot be read lists nothing.
+    /// Asks, or reads both tables. What cannot be read lists nothing.
     #[must_use]
     pub fn read(proc_root: &Path) -> Self {
+        if shows_our_network(proc_root)
+            && let Ok(found) = sock_diag::listening()
+        {
+            return Self(found);
+        }
         // `net` belongs to the reading process; where `self` is not visible, init's is the host's.
         let table = |name: &str| {
             ["self/net", "1/net", "net"]
@@ -54,6 +63,17 @@ impl Listeners {
         }
         found
     }
+}
+
+/// Whether what the tables below `proc_root` list is what our own sockets see.
+fn shows_our_network(proc_root: &Path) -> bool {
+    let namespace = |root: &Path| {
+        fs::metadata(root.join("self/ns/net"))
+            .map(|it| it.ino())
+            .ok()
+    };
+    let theirs = namespace(proc_root);
+    theirs.is_some() && theirs == namespace(Path::new("/proc"))
 }
 
 /// A line of the table, if it is a listening socket's.

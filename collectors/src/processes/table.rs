@@ -9,9 +9,12 @@ use std::time::{Duration, Instant};
 
 use super::Stat;
 
-/// Age in seconds up to which a process is looked at on every pass: helpers of an engine get their title
-/// up to 100 s after their start, and launchers replace themselves.
+/// Age in seconds up to which a process is looked at again and again: helpers of an engine get their title up
+/// to 100 s after their start, and launchers replace themselves.
 const YOUNG: u64 = 180;
+/// Parts of its age after which a young process that is not recognised is looked at again: one that gets its
+/// title after 100 s is recognised 13 s later, and a thousand that start at once cost little.
+const OF_ITS_AGE: u64 = 8;
 /// Pause between two looks at an older process that is not recognised.
 const SECOND_LOOK: Duration = Duration::from_secs(60);
 /// Longest command line read; an engine's has under 4 KiB.
@@ -50,8 +53,8 @@ pub struct ProcessTable<I> {
     processes: BTreeMap<u32, Process<Option<I>>>,
     pass: u64,
     ticks_per_second: u64,
-    /// Clock ticks since boot before which a process is no longer young; `None` if nobody knows.
-    old_before: Option<u64>,
+    /// Clock ticks since boot at this pass; `None` if nobody knows.
+    now_ticks: Option<u64>,
     buffer: Vec<u8>,
 }
 
@@ -65,7 +68,7 @@ impl<I> ProcessTable<I> {
             processes: BTreeMap::new(),
             pass: 0,
             ticks_per_second: ticks_per_second(),
-            old_before: None,
+            now_ticks: None,
             buffer: Vec::new(),
         }
     }
@@ -82,9 +85,9 @@ impl<I> ProcessTable<I> {
     /// If the root cannot be listed.
     pub fn scan(&mut self, now: Instant) -> io::Result<()> {
         self.pass += 1;
-        self.old_before = self
+        self.now_ticks = self
             .uptime_seconds()
-            .map(|seconds| seconds.saturating_sub(YOUNG) * self.ticks_per_second);
+            .map(|seconds| seconds * self.ticks_per_second);
         for entry in fs::read_dir(&self.root)? {
             let name = entry?.file_name();
             let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
@@ -145,9 +148,10 @@ impl<I> ProcessTable<I> {
         if stat.is_dead() {
             return;
         }
-        let old = self
-            .old_before
-            .is_some_and(|before| stat.start_ticks < before);
+        let age = self
+            .now_ticks
+            .map(|now| now.saturating_sub(stat.start_ticks) / self.ticks_per_second);
+        let old = age.is_some_and(|age| age > YOUNG);
         let known = self
             .processes
             .get_mut(&pid)
@@ -176,9 +180,14 @@ impl<I> ProcessTable<I> {
         process.pass = self.pass;
         process.identity = read_into(&self.root, pid, "cmdline", MAX_CMDLINE, &mut self.buffer)
             .and_then(|cmdline| (self.identify)(&process.comm, cmdline));
-        if old && process.identity.is_none() {
-            // Not all on the same pass.
-            process.look_again = now + SECOND_LOOK + Duration::from_secs(u64::from(pid % 8));
+        if let (None, Some(age)) = (&process.identity, age) {
+            process.look_again = now
+                + if old {
+                    // Not all on the same pass.
+                    SECOND_LOOK + Duration::from_secs(u64::from(pid % 8))
+                } else {
+                    Duration::from_secs(age / OF_ITS_AGE)
+                };
         }
         self.processes.insert(pid, process);
     }
@@ -299,6 +308,21 @@ mod tests {
         table.scan(seconds(start, 59)).unwrap();
         assert_eq!(table.get(8).unwrap().identity, None);
         table.scan(seconds(start, 61)).unwrap();
+        assert!(table.get(8).unwrap().identity.is_some());
+    }
+
+    #[test]
+    fn a_young_stranger_is_looked_at_the_more_rarely_the_older_it_is() {
+        let (proc, start) = (FakeProc::new(), Instant::now());
+        // Started at 1.08 s.
+        proc.process(8, 1, "bash", 'S', &["bash"]);
+        proc.file("uptime", "81.50 900.00\n");
+        let mut table = table(&proc);
+        table.scan(start).unwrap();
+        proc.process(8, 1, "engine", 'S', &["engine"]);
+        table.scan(seconds(start, 8)).unwrap();
+        assert_eq!(table.get(8).unwrap().identity, None);
+        table.scan(seconds(start, 9)).unwrap();
         assert!(table.get(8).unwrap().identity.is_some());
     }
 
