@@ -40,7 +40,8 @@ static MEMORY: Chart = Chart {
     dynamic: None,
 };
 
-/// Exactly one of these is 1. `stuck`: its tick has been under way for far longer than its interval.
+/// Exactly one of these is 1. `failing`: it worked before. `waiting`: it has not worked yet, as for GPUs where
+/// there are none. `stuck`: its tick has been under way for far longer than its interval.
 static STATUS: Chart = Chart {
     id: "status",
     context: "netdata.rs_d_job_status",
@@ -49,7 +50,12 @@ static STATUS: Chart = Chart {
     units: "state",
     kind: Kind::Line,
     priority: 146_010,
-    dims: &[Dim::new("ok"), Dim::new("failing"), Dim::new("stuck")],
+    dims: &[
+        Dim::new("ok"),
+        Dim::new("failing"),
+        Dim::new("stuck"),
+        Dim::new("waiting"),
+    ],
     dynamic: None,
 };
 
@@ -109,20 +115,27 @@ pub(crate) fn record_plugin(frame: &mut Frame, instance: &Arc<Instance>) {
     frame.chart(&MEMORY, instance).set("rss", rss);
 }
 
-/// Records how a job fares. `stuck` is the supervisor's judgement.
+/// Records how a job fares. `stuck`, and whether it ever `worked`, is the supervisor's judgement.
 pub(crate) fn record_job(
     frame: &mut Frame,
     instance: &Arc<Instance>,
     status: &Status,
     stuck: bool,
+    worked: bool,
 ) {
     // The very first tick may be the one that hangs.
-    let ok = status.ok.or(stuck.then_some(false)).map(|ok| ok && !stuck);
-    frame
-        .chart(&STATUS, instance)
-        .set("ok", ok.map(|ok| f64::from(u8::from(ok))))
-        .set("failing", ok.map(|ok| f64::from(u8::from(!ok && !stuck))))
-        .set("stuck", ok.map(|_| f64::from(u8::from(stuck))));
+    let state = match status.ok {
+        _ if stuck => Some("stuck"),
+        Some(true) => Some("ok"),
+        Some(false) if worked => Some("failing"),
+        Some(false) => Some("waiting"),
+        None => None,
+    };
+    let mut chart = frame.chart(&STATUS, instance);
+    for dim in STATUS.dims {
+        let is = |state| f64::from(u8::from(state == dim.id));
+        chart.set(dim.id, state.map(is));
+    }
     // While a tick is under way for longer than the last one took, its age says more.
     let running = status
         .busy_since
@@ -135,4 +148,32 @@ pub(crate) fn record_job(
         .chart(&CHARTS, instance)
         .set("charts", status.defined.0 as f64)
         .set("dimensions", status.defined.1 as f64);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_in_one_state_and_one_that_never_worked_waits() {
+        let instance = job_instance("nvidia", "gpus");
+        for (ok, stuck, worked, state) in [
+            (None, false, false, vec![]),
+            (None, true, false, vec!["stuck"]),
+            (Some(false), false, false, vec!["waiting"]),
+            (Some(true), false, true, vec!["ok"]),
+            (Some(false), false, true, vec!["failing"]),
+            (Some(true), true, true, vec!["stuck"]),
+        ] {
+            let mut frame = Frame::default();
+            let status = Status {
+                ok,
+                ..Status::default()
+            };
+            record_job(&mut frame, &instance, &status, stuck, worked);
+            let states = STATUS.dims.iter().map(|dim| dim.id);
+            let is = |state: &&str| frame.value(&instance, &STATUS, state) == Some(1.0);
+            assert_eq!(states.filter(is).collect::<Vec<_>>(), state);
+        }
+    }
 }

@@ -296,8 +296,8 @@ impl SelfCharts {
         self.frame.clear();
         self_charts::record_plugin(&mut self.frame, &self.instance);
         jobs.reap(now);
-        jobs.each(|instance, status: &Status, stuck| {
-            self_charts::record_job(&mut self.frame, instance, status, stuck);
+        jobs.each(|instance, status: &Status, stuck, worked| {
+            self_charts::record_job(&mut self.frame, instance, status, stuck, worked);
         });
         output.write(self.writer.write(&self.frame, SELF_EVERY, now));
     }

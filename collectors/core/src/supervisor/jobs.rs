@@ -38,6 +38,8 @@ struct Slot {
     next_try: Instant,
     last_error: String,
     stuck: bool,
+    /// Whether a tick of it ever succeeded.
+    worked: bool,
 }
 
 impl Jobs {
@@ -90,6 +92,7 @@ impl Jobs {
                 continue;
             };
             slot.status = running.status();
+            slot.worked |= slot.status.ok == Some(true);
             crate::log::set_scope(module, name);
             slot.judge_stuck(now);
             if let Some(reason) = slot.status.ended.take() {
@@ -107,10 +110,10 @@ impl Jobs {
         });
     }
 
-    /// Hands out each job's instance, status and whether it is stuck.
-    pub(super) fn each(&self, mut tell: impl FnMut(&Arc<Instance>, &Status, bool)) {
+    /// Hands out each job's instance, status, whether it is stuck and whether it ever worked.
+    pub(super) fn each(&self, mut tell: impl FnMut(&Arc<Instance>, &Status, bool, bool)) {
         for slot in self.slots.values() {
-            tell(&slot.instance, &slot.status, slot.stuck);
+            tell(&slot.instance, &slot.status, slot.stuck, slot.worked);
         }
     }
 
@@ -141,6 +144,7 @@ impl Slot {
             next_try: now,
             last_error: String::new(),
             stuck: false,
+            worked: false,
         }
     }
 
