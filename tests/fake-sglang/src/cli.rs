@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use serde::{Deserialize, Serialize};
 
 use crate::replay::{GaugeRange, Gauges, Wave};
+use crate::server::NOT_YET;
 
 #[derive(Parser)]
 #[command(
@@ -70,6 +71,12 @@ pub struct RunArgs {
     /// Behave as a server started without `--enable-metrics`.
     #[arg(long)]
     pub no_metrics: bool,
+    /// Do not listen yet, as while the weights are loaded; the command `listen` ends it. Needs a port.
+    #[arg(long)]
+    pub loading: bool,
+    /// What requests other than for /metrics must show as a bearer's key.
+    #[arg(long)]
+    pub api_key: Option<String>,
     /// CPU burnt by each scheduler, in percent of one core.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub scheduler_cpu: u8,
@@ -103,6 +110,11 @@ pub struct ServerConfig {
     pub tp: u16,
     pub dp: u16,
     pub scheduler_cpu: u8,
+    pub host: IpAddr,
+    pub port: u16,
+    /// Does not listen before it is told to.
+    pub loading: bool,
+    pub api_key: Option<String>,
     /// Inherited listening socket.
     pub listener_fd: i32,
 }
@@ -123,7 +135,11 @@ impl ServerConfig {
             tp: args.tp,
             dp: args.dp,
             scheduler_cpu: args.scheduler_cpu,
-            listener_fd: -1,
+            host: args.host,
+            port: args.port,
+            loading: args.loading,
+            api_key: args.api_key.clone(),
+            listener_fd: NOT_YET,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What a server can be told to do wrong: one file per misbehaviour, each with its own small state.
 
 mod hang;
+mod set;
+mod spoil;
 mod status;
 mod withhold;
 
@@ -9,6 +11,10 @@ mod withhold;
 pub struct Faults {
     /// Requests are read and not answered.
     pub hang: hang::Hang,
+    /// Series that show another value.
+    pub set: set::Set,
+    /// How the page of `/metrics` is spoilt.
+    pub spoil: spoil::Spoil,
     /// Every answer has this status.
     pub status: status::Status,
     /// Series left out of `/metrics`.

@@ -21,6 +21,8 @@ pub struct Request {
     pub keep_alive: bool,
     /// Whether the client understands chunks.
     pub http_1_1: bool,
+    /// The key after `Authorization: Bearer`.
+    pub key: Option<String>,
 }
 
 impl Request {
@@ -42,6 +44,7 @@ impl Request {
             path,
             keep_alive: http_1_1,
             http_1_1,
+            key: None,
         };
         let mut body = 0;
         for _ in 0..MAX_HEADERS {
@@ -51,6 +54,10 @@ impl Request {
                 return Ok(Some(request));
             }
             let (name, value) = header.split_once(':').unwrap_or((&header, ""));
+            if name.eq_ignore_ascii_case("authorization") {
+                let key = value.trim().strip_prefix("Bearer ");
+                request.key = key.map(ToOwned::to_owned);
+            }
             match (
                 name.to_ascii_lowercase().as_str(),
                 value.trim().to_ascii_lowercase().as_str(),

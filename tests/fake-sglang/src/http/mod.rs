@@ -35,6 +35,12 @@ fn converse(stream: &TcpStream, server: &Server) -> std::io::Result<()> {
     while let Some(request) = Request::read(&mut reader)? {
         server.count(&request.path);
         server.faults.hang.wait();
+        if request.path == "/metrics" && server.config.metrics {
+            let spoilt = server.faults.spoil.answer(|| server.page(), stream)?;
+            if spoilt {
+                break;
+            }
+        }
         let answer = routes::answer(server, &request);
         let mut writer = stream;
         writer.write_all(&answer.encode(&request))?;

@@ -13,6 +13,11 @@ pub fn answer(server: &Server, request: &Request) -> Answer {
     if request.method != "GET" {
         return Answer::detail(405);
     }
+    // A real one lets only these through without its key.
+    let open = matches!(request.path.as_str(), "/metrics" | "/health" | "/ready");
+    if !open && server.config.api_key.is_some() && server.config.api_key != request.key {
+        return Answer::json(401, "{\"error\":\"Unauthorized\"}");
+    }
     match request.path.trim_end_matches('/') {
         "/metrics" if server.config.metrics => Answer {
             status: 200,
@@ -20,6 +25,7 @@ pub fn answer(server: &Server, request: &Request) -> Answer {
             body: server.page(),
             chunked: true,
         },
+        path if let Some(body) = server.captured(path) => Answer::json(200, body),
         "/v1/models" => Answer::json(200, models(server.model())),
         "/get_model_info" | "/model_info" => Answer::json(200, model_info(server.model())),
         // A real one runs a generation here: the product must not ask, and `requests` shows it.

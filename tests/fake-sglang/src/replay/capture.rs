@@ -1,6 +1,7 @@
 //! The pages of one captured server, merged into families that can be replayed or shown frozen.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -81,8 +82,15 @@ impl Capture {
         })
     }
 
-    /// The text of `page` without the series whose `name{labels}` `withheld` picks.
-    pub fn render(&self, page: Page, moment: &Moment, withheld: impl Fn(&str) -> bool) -> String {
+    /// The text of `page` without the series whose `name{labels}` `withheld` picks, and with the values
+    /// that `set` gives instead of others.
+    pub fn render(
+        &self,
+        page: Page,
+        moment: &Moment,
+        withheld: impl Fn(&str) -> bool,
+        set: impl Fn(&str) -> Option<f64>,
+    ) -> String {
         let families = match page {
             Page::Live => &self.live,
             Page::Idle => &self.idle,
@@ -108,6 +116,9 @@ impl Capture {
                 text.push_str(&series.head);
                 text.push(' ');
                 match page {
+                    _ if let Some(value) = set(&series.head) => {
+                        let _ = write!(text, "{value:?}");
+                    }
                     Page::Live => text.push_str(&series.text(moment)),
                     _ => text.push_str(&series.raw),
                 }

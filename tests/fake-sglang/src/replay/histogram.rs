@@ -80,6 +80,7 @@ mod tests {
     fn values(family: &[Series], fast: f64, slow: f64) -> Vec<f64> {
         let moment = Moment {
             progress: Progress { fast, slow },
+            prefill_since: None,
             swing: None,
             from_zero: false,
             unrounded: false,

@@ -70,6 +70,7 @@ pub struct Load {
     wave: Wave,
     growth: f64,
     paused: bool,
+    slow: bool,
     /// Progress up to `since`, the last change of growth or pause.
     settled: Progress,
     since: f64,
@@ -82,6 +83,7 @@ impl Load {
             wave,
             growth,
             paused: false,
+            slow: false,
             settled: Progress::default(),
             since: 0.0,
         }
@@ -93,11 +95,15 @@ impl Load {
             return self.settled;
         }
         let factor = self.growth / CAPTURE_SECONDS;
-        self.settled.plus(
-            factor,
-            integral(self.wave, self.since),
-            integral(self.wave, now),
-        )
+        let (from, to) = (integral(self.wave, self.since), integral(self.wave, now));
+        if self.slow {
+            let all = |progress: Progress| Progress {
+                fast: 0.0,
+                slow: progress.total(),
+            };
+            return self.settled.plus(factor, all(from), all(to));
+        }
+        self.settled.plus(factor, from, to)
     }
 
     /// Where between t0 (0) and t10 (1) a swinging gauge stands.
@@ -125,9 +131,20 @@ impl Load {
         self.paused = paused;
     }
 
+    /// From `now` on every latency is one bucket higher, or as captured again.
+    pub fn set_slow(&mut self, now: f64, slow: bool) {
+        self.settle(now);
+        self.slow = slow;
+    }
+
     /// Times as fast as captured.
     pub fn growth(&self) -> f64 {
         self.growth
+    }
+
+    /// Whether latencies are a bucket higher than captured.
+    pub fn slow(&self) -> bool {
+        self.slow
     }
 
     /// Whether the load stands still.
@@ -243,5 +260,26 @@ mod tests {
             seen.dedup();
             assert!(seen.len() >= 6, "{seen:?} at phase {phase}");
         }
+    }
+
+    #[test]
+    fn a_load_told_to_be_slow_replays_as_much_and_all_of_it_slowly() {
+        let mut load = Load::new(Wave::Flat, 1.0);
+        load.set_slow(10.0, true);
+        assert_eq!(
+            load.progress(30.0),
+            Progress {
+                fast: 1.0,
+                slow: 2.0
+            }
+        );
+        load.set_slow(30.0, false);
+        assert_eq!(
+            load.progress(40.0),
+            Progress {
+                fast: 2.0,
+                slow: 2.0
+            }
+        );
     }
 }

@@ -6,5 +6,5 @@ mod load;
 mod series;
 
 pub use capture::{Capture, Page};
-pub use load::{Gauges, Load, Wave};
+pub use load::{Gauges, Load, Progress, Wave};
 pub use series::{GaugeRange, Moment};

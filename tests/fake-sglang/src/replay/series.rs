@@ -15,6 +15,8 @@ const SLOWER: f64 = 1.5;
 pub struct Moment {
     /// Load replayed since the start.
     pub progress: Progress,
+    /// A long prefill since then: of all counters, only computed prompt tokens have moved on.
+    pub prefill_since: Option<Progress>,
     /// 0 at the value of t0, 1 at that of t10; `None` holds t0.
     pub swing: Option<f64>,
     /// Counters start at zero instead of the value of t0.
@@ -96,7 +98,10 @@ impl Series {
             },
             Kind::Counter | Kind::Bucket => {
                 let base = if moment.from_zero { 0.0 } else { self.first };
-                let progress = moment.progress;
+                let progress = match moment.prefill_since {
+                    Some(since) if !self.head.contains("mode=\"prefill_compute\"") => since,
+                    _ => moment.progress,
+                };
                 let value = base + self.delta() * progress.fast + self.slow_delta * progress.slow;
                 if self.integer && !moment.unrounded {
                     value.floor()
@@ -168,6 +173,7 @@ mod tests {
                 fast: progress,
                 slow: 0.0,
             },
+            prefill_since: None,
             swing: None,
             from_zero: false,
             unrounded: false,
@@ -242,6 +248,7 @@ mod tests {
         assert_eq!(usage.text(&at(9.0)), "0.24");
         assert_eq!(
             usage.text(&Moment {
+                prefill_since: None,
                 swing: Some(1.0),
                 ..at(9.0)
             }),
@@ -250,6 +257,7 @@ mod tests {
         let running = Series::new("running".into(), Kind::Gauge, Some("13.0"), Some("15.0"));
         assert_eq!(
             running.text(&Moment {
+                prefill_since: None,
                 swing: Some(0.3),
                 ..at(9.0)
             }),
@@ -258,6 +266,7 @@ mod tests {
         let unknown = Series::new("occupancy".into(), Kind::Gauge, Some("NaN"), Some("NaN"));
         assert_eq!(
             unknown.text(&Moment {
+                prefill_since: None,
                 swing: Some(0.3),
                 ..at(9.0)
             }),

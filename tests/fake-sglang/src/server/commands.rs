@@ -1,5 +1,7 @@
 //! The commands the main process obeys, one line each.
 
+use std::sync::Arc;
+
 use clap::ValueEnum;
 
 use super::Server;
@@ -10,13 +12,15 @@ use crate::replay::{Gauges, Page};
 ///
 /// # Errors
 /// If the command or its argument is unknown.
-pub fn execute(server: &Server, line: &str) -> Result<String, String> {
+pub fn execute(server: &Arc<Server>, line: &str) -> Result<String, String> {
     let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
     let argument = argument.trim();
     match verb {
         "withhold" if argument.is_empty() => return Err("withhold what? give a prefix".into()),
         "withhold" => server.faults.withhold.add(argument),
         "restore" => server.faults.withhold.restore(argument)?,
+        "set" => server.faults.set.set(argument)?,
+        "spoil" => server.faults.spoil.set(argument)?,
         "status" => server.faults.status.set(argument)?,
         "hang" => server.faults.hang.set(on_off(argument)?),
         "page" => server.scene().page = Page::from_str(argument, false)?,
@@ -26,6 +30,18 @@ pub fn execute(server: &Server, line: &str) -> Result<String, String> {
             let mut scene = server.scene();
             scene.load.set_growth(server.elapsed(), growth);
         }
+        "slow" => {
+            let slow = on_off(argument)?;
+            let mut scene = server.scene();
+            scene.load.set_slow(server.elapsed(), slow);
+        }
+        "prefill" => {
+            let on = on_off(argument)?;
+            let now = server.elapsed();
+            let mut scene = server.scene();
+            scene.prefill_since = on.then(|| scene.load.progress(now));
+        }
+        "listen" => server.listen()?,
         // Sent by the supervisor around stopping and continuing the schedulers.
         "engine" => {
             let paused = !on_off(argument)?;

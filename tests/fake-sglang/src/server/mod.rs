@@ -20,6 +20,8 @@ use crate::tree::{self, Report};
 
 pub use state::Server;
 
+/// In place of a listening socket's descriptor: it loads, and will listen when told.
+pub const NOT_YET: i32 = -1;
 /// File descriptor of the link to the supervisor.
 const STDIN: i32 = 0;
 
@@ -28,7 +30,10 @@ const STDIN: i32 = 0;
 /// # Errors
 /// If it cannot start, or a helper ended: a real server does not outlive its scheduler either.
 pub fn serve(config: ServerConfig) -> Result<()> {
-    let listener = TcpListener::from(inherited(config.listener_fd)?);
+    let listener = match config.listener_fd {
+        NOT_YET => None,
+        fd => Some(TcpListener::from(inherited(fd)?)),
+    };
     let link = UnixStream::from(inherited(STDIN)?);
     let (read, write) = io::pipe().context("opening the helpers' pipe")?;
     let mut reports = BufReader::new(read).lines();
@@ -49,8 +54,10 @@ pub fn serve(config: ServerConfig) -> Result<()> {
             .filter(|line| line == "connection");
         connections.for_each(|_| counting.count_connection());
     });
-    let answering = Arc::clone(&server);
-    thread::spawn(move || http::serve(&listener, &answering));
+    if let Some(listener) = listener {
+        let answering = Arc::clone(&server);
+        thread::spawn(move || http::serve(&listener, &answering));
+    }
     thread::spawn(move || {
         let _ = obey(&link, &server);
         // Only a supervisor that is gone closes the link.
@@ -69,7 +76,7 @@ fn inherited(fd: i32) -> Result<OwnedFd> {
 }
 
 /// Greets the supervisor, then answers each numbered line with one of the same number.
-fn obey(link: &UnixStream, server: &Server) -> io::Result<()> {
+fn obey(link: &UnixStream, server: &Arc<Server>) -> io::Result<()> {
     let mut writer = link;
     writeln!(writer, "0 {}", server.processes())?;
     for line in BufReader::new(link).lines() {

@@ -1,8 +1,11 @@
 //! What the main process knows and counts.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
@@ -10,7 +13,8 @@ use serde_json::{Value, json};
 
 use crate::cli::ServerConfig;
 use crate::faults::Faults;
-use crate::replay::{Capture, Gauges, Load, Moment, Page};
+use crate::http;
+use crate::replay::{Capture, Gauges, Load, Moment, Page, Progress};
 use crate::tree::Report;
 
 /// Most paths counted apart; the rest share one entry.
@@ -34,6 +38,8 @@ pub struct Scene {
     pub load: Load,
     pub gauges: Gauges,
     pub page: Page,
+    /// Where the load was when a long prefill began.
+    pub prefill_since: Option<Progress>,
 }
 
 impl Server {
@@ -56,6 +62,7 @@ impl Server {
                 load,
                 gauges: config.gauges,
                 page: Page::Live,
+                prefill_since: None,
             }),
             config,
             faults: Faults::default(),
@@ -90,16 +97,51 @@ impl Server {
             let now = self.elapsed();
             let moment = Moment {
                 progress: scene.load.progress(now),
+                prefill_since: scene.prefill_since,
                 swing: (scene.gauges == Gauges::Swing).then(|| scene.load.swing(now)),
                 from_zero: self.config.from_zero,
                 unrounded: self.config.unrounded,
             };
             (moment, scene.page)
         };
-        let withheld = self.faults.withhold.prefixes();
-        self.capture.render(page, &moment, |head| {
-            withheld.iter().any(|prefix| head.starts_with(prefix))
-        })
+        let (withheld, set) = (self.faults.withhold.prefixes(), self.faults.set.values());
+        let starts = |head: &str, prefix: &String| head.starts_with(prefix.as_str());
+        self.capture.render(
+            page,
+            &moment,
+            |head| withheld.iter().any(|prefix| starts(head, prefix)),
+            |head| {
+                set.iter()
+                    .find(|(prefix, _)| starts(head, prefix))
+                    .map(|(_, value)| *value)
+            },
+        )
+    }
+
+    /// Listens from now on, if it did not.
+    ///
+    /// # Errors
+    /// If it listens already, or the port is taken.
+    pub fn listen(self: &Arc<Self>) -> Result<(), String> {
+        let at = SocketAddr::new(self.config.host, self.config.port);
+        let listener =
+            TcpListener::bind(at).map_err(|error| format!("listening on {at}: {error}"))?;
+        let server = Arc::clone(self);
+        thread::spawn(move || http::serve(&listener, &server));
+        Ok(())
+    }
+
+    /// What the captured server answered on `path`, if that was captured.
+    pub fn captured(&self, path: &str) -> Option<String> {
+        let name = path.trim_matches('/').replace('/', "_");
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if !name.chars().all(plain)
+            || matches!(name.as_str(), "v1_models" | "model_info" | "get_model_info")
+        {
+            return None;
+        }
+        let file = self.config.capture.join(format!("{name}_load_t0.json"));
+        fs::read_to_string(file).ok()
     }
 
     /// Counts a request.
@@ -161,6 +203,10 @@ impl Server {
             "metrics": self.config.metrics,
             "hang": self.faults.hang.is_on(),
             "status": self.faults.status.forced().unwrap_or(200),
+            "slow": scene.load.slow(),
+            "prefill": scene.prefill_since.is_some(),
+            "set": self.faults.set.values(),
+            "spoilt": self.faults.spoil.way(),
             "withheld": self.faults.withhold.prefixes(),
             "scheduler_connections": self.connections.load(Ordering::Relaxed),
         })

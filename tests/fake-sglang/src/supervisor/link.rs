@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::processes;
 use crate::cli::{RunArgs, ServerConfig};
+use crate::server::NOT_YET;
 use crate::tree;
 
 /// How long the server may take to start or to answer a command.
@@ -41,9 +42,19 @@ impl Running {
         model: &str,
         port: u16,
     ) -> Result<Self> {
-        let listener = TcpListener::bind((args.host, port))
-            .with_context(|| format!("listening on {} port {port}", args.host))?;
-        let port = listener.local_addr()?.port();
+        let listener = match config.loading {
+            true if port == 0 => bail!("a server that is loading needs a --port"),
+            true => None,
+            false => Some(
+                TcpListener::bind((args.host, port))
+                    .with_context(|| format!("listening on {} port {port}", args.host))?,
+            ),
+        };
+        let port = match &listener {
+            Some(listener) => listener.local_addr()?.port(),
+            None => port,
+        };
+        config.port = port;
         let argv = match &args.cmdline {
             Some(line) => {
                 let words = tree::words(line).map_err(|error| anyhow!(error))?;
@@ -58,8 +69,11 @@ impl Running {
             }
         };
         // The server inherits the socket; only it may hold it, so this copy goes with the function.
-        fcntl(&listener, FcntlArg::F_SETFD(FdFlag::empty())).context("passing on the socket")?;
-        config.listener_fd = listener.as_raw_fd();
+        config.listener_fd = NOT_YET;
+        if let Some(listener) = &listener {
+            fcntl(listener, FcntlArg::F_SETFD(FdFlag::empty())).context("passing on the socket")?;
+            config.listener_fd = listener.as_raw_fd();
+        }
         let (ours, theirs) = UnixStream::pair().context("opening the link to the server")?;
         ours.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         let server = tree::spawn_server(config, &argv, OwnedFd::from(theirs).into())?;

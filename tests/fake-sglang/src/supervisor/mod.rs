@@ -170,7 +170,16 @@ impl Supervisor {
         self.notice_end()?;
         let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
         match verb {
-            "restart" => self.restart(),
+            "restart" => self.restart(match argument.trim() {
+                "" => false,
+                "loading" => true,
+                other => bail!("`{other}`: a server restarts, or restarts loading"),
+            }),
+            "kill" => {
+                self.server()?;
+                self.stop();
+                Ok("ok".to_owned())
+            }
             "stop-scheduler" => self.schedulers(Signal::SIGSTOP, "engine off"),
             "cont-scheduler" => self.schedulers(Signal::SIGCONT, "engine on"),
             "state" => self.state(),
@@ -196,13 +205,14 @@ impl Supervisor {
     }
 
     /// A new process: growth and gauges as last set, no faults, counters from zero.
-    fn restart(&mut self) -> Result<String> {
+    fn restart(&mut self, loading: bool) -> Result<String> {
         // A server that no longer answers takes its counts along.
         if let (Ok(requests), Ok(connections)) = (self.requests(), self.connections()) {
             (self.past_requests, self.past_connections) = (requests, connections);
         }
         self.stop();
         self.config.from_zero = true;
+        self.config.loading = loading;
         self.start()?;
         self.restarts += 1;
         Ok("ok".to_owned())

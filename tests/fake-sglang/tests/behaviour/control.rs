@@ -36,6 +36,101 @@ fn a_server_without_metrics_has_no_such_page_and_does_not_ask_for_it() {
 }
 
 #[test]
+fn captured_endpoints_answer_as_captured_and_ask_for_the_key() {
+    let fake = Fake::start("0.5.23", &["--api-key", "k"]);
+    assert_eq!(fake.get("/v1/loads").0, 401);
+    let mut stream = TcpStream::connect(("127.0.0.1", fake.port)).unwrap();
+    write!(
+        stream,
+        "GET /v1/loads HTTP/1.0\r\nAuthorization: Bearer k\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let captured = fs::read_to_string(fixture("0.5.23").join("v1_loads_load_t0.json")).unwrap();
+    assert!(answer.ends_with(&format!("\r\n\r\n{captured}")), "{answer}");
+    assert_eq!(fake.get("/metrics").0, 200);
+}
+
+#[test]
+fn a_server_that_loads_listens_when_it_is_told_to() {
+    let fake = Fake::start("0.5.23", &[]);
+    let old = fake.pids("server");
+    fake.tell("restart loading");
+    assert!(TcpStream::connect(("127.0.0.1", fake.port)).is_err());
+    let pids = fake.pids("server");
+    assert_ne!(pids, old);
+    fake.tell("listen");
+    eventually("it listens", || {
+        TcpStream::connect(("127.0.0.1", fake.port)).is_ok()
+    });
+    assert_eq!(fake.get("/metrics").0, 200);
+    assert_eq!(fake.pids("server"), pids);
+    assert!(fake.ask("listen").starts_with("error: "));
+}
+
+#[test]
+fn a_killed_server_leaves_no_process_and_comes_back_on_command() {
+    let fake = Fake::start("0.5.23", &[]);
+    let tree = fake.tree();
+    fake.tell("kill");
+    assert!(tree.iter().all(|pid| proc_file(*pid, "comm").is_none()));
+    assert!(fake.ask("kill").contains("restart"));
+    fake.tell("restart");
+    assert_eq!(fake.get("/metrics").0, 200);
+}
+
+#[test]
+fn values_are_shown_as_set_until_they_are_taken_back() {
+    let fake = Fake::start("0.5.23", &[]);
+    let queued = || {
+        let page = fake.samples();
+        let found = page
+            .iter()
+            .find(|(head, _)| head.starts_with("sglang:num_queue_reqs{"));
+        *found.unwrap().1
+    };
+    let before = queued();
+    fake.tell("set sglang:num_queue_reqs{=77");
+    assert_eq!(queued(), 77.0);
+    fake.tell("set sglang:num_queue_reqs{=");
+    assert_eq!(queued(), before);
+}
+
+#[test]
+fn a_spoilt_answer_is_what_was_asked_for() {
+    let fake = Fake::start("0.5.23", &[]);
+    let answer = |way: &str| {
+        fake.tell(&format!("spoil {way}"));
+        let mut stream = TcpStream::connect(("127.0.0.1", fake.port)).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+        let mut bytes = Vec::new();
+        let head = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let _ = (&mut stream).take(1000).read_to_end(&mut bytes);
+        let start = head(&bytes);
+        let read = stream.read_to_end(&mut bytes);
+        (start, bytes.len(), read)
+    };
+    let length = |head: &str| -> usize {
+        let at = head.split("content-length: ").nth(1).unwrap();
+        at.split('\r').next().unwrap().parse().unwrap()
+    };
+    let (head, read, _) = answer("truncated");
+    assert!(read < length(&head), "{read} {head}");
+    assert_eq!(length(&answer("huge").0), 50 << 20);
+    assert!(answer("gzip").0.contains("content-encoding: gzip"));
+    assert!(length(&answer("bomb").0) < 5 << 20);
+    assert!(answer("html").0.contains("text/html"));
+    assert!(answer("redirect").0.contains("location: http://192.0.2.1/"));
+    assert!(answer("labels").0.contains("page=\"0\""));
+    assert!(answer("ranks").0.starts_with("HTTP/1.1 200"));
+    assert!(answer("binary").0.starts_with("HTTP/1.1 200"));
+    fake.tell("spoil off");
+    assert_eq!(fake.get("/metrics").0, 200);
+    assert!(fake.ask("spoil rotten").starts_with("error: "));
+}
+
+#[test]
 fn one_connection_serves_chunked_page_after_page() {
     let fake = Fake::start("0.5.23", &[]);
     let mut stream = TcpStream::connect(("127.0.0.1", fake.port)).unwrap();

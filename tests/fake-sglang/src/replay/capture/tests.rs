@@ -29,6 +29,7 @@ fn after(intervals: f64) -> Moment {
     };
     Moment {
         progress,
+        prefill_since: None,
         swing: None,
         from_zero: false,
         unrounded: false,
@@ -53,7 +54,7 @@ fn frozen_pages_are_the_captured_ones_to_the_byte() {
             (Page::T10, "load_t10"),
             (Page::After, "after"),
         ] {
-            let shown = capture.render(page, &after(3.0), |_| false);
+            let shown = capture.render(page, &after(3.0), |_| false, |_| None);
             assert!(shown == file(version, name), "{version} {name}");
         }
     }
@@ -63,14 +64,15 @@ fn frozen_pages_are_the_captured_ones_to_the_byte() {
 fn the_live_page_starts_at_t0_and_has_the_counters_of_t10_after_ten_seconds() {
     for version in VERSIONS {
         let capture = load(version, None);
-        let start = capture.render(Page::Live, &after(0.0), |_| false);
+        let start = capture.render(Page::Live, &after(0.0), |_| false, |_| None);
         assert!(start == file(version, "load_t0"), "{version}");
-        let end = samples(&capture.render(Page::Live, &after(1.0), |_| false));
+        let end = samples(&capture.render(Page::Live, &after(1.0), |_| false, |_| None));
         let swung = Moment {
+            prefill_since: None,
             swing: Some(1.0),
             ..after(1.0)
         };
-        let swung = samples(&capture.render(Page::Live, &swung, |_| false));
+        let swung = samples(&capture.render(Page::Live, &swung, |_| false, |_| None));
         for (head, captured) in samples(&file(version, "load_t10")) {
             if captured.is_nan() {
                 continue;
@@ -100,7 +102,7 @@ fn replayed_histograms_stay_consistent_under_any_load() {
                     progress: load.progress(second),
                     ..after(0.0)
                 };
-                let page = capture.render(Page::Live, &moment, |_| false);
+                let page = capture.render(Page::Live, &moment, |_| false, |_| None);
                 assert_consistent(&page, version);
             }
         }
@@ -139,7 +141,7 @@ fn assert_consistent(page: &str, version: &str) {
 fn another_model_name_replaces_the_captured_one_everywhere() {
     let capture = load("0.5.23", Some("meta \"Llama\" (replayed)"));
     for page in [Page::Live, Page::Idle, Page::After] {
-        let text = capture.render(page, &after(0.0), |_| false);
+        let text = capture.render(page, &after(0.0), |_| false, |_| None);
         assert!(text.contains(r#"model_name="meta \"Llama\" (replayed)""#));
         assert!(!text.contains("tiny-llama"));
     }
@@ -150,12 +152,20 @@ fn another_model_name_replaces_the_captured_one_everywhere() {
 fn a_withheld_series_is_absent_and_an_empty_family_too() {
     let capture = load("0.5.23", None);
     let prefix = "sglang:realtime_tokens_total{engine_type=\"unified\",mode=\"decode\"";
-    let text = capture.render(Page::Live, &after(0.0), |head| head.starts_with(prefix));
+    let text = capture.render(
+        Page::Live,
+        &after(0.0),
+        |head| head.starts_with(prefix),
+        |_| None,
+    );
     assert!(!text.contains("mode=\"decode\""));
     assert!(text.contains("mode=\"prefill_cache\""));
-    let text = capture.render(Page::T0, &after(0.0), |head| {
-        head.starts_with("sglang:token_usage")
-    });
+    let text = capture.render(
+        Page::T0,
+        &after(0.0),
+        |head| head.starts_with("sglang:token_usage"),
+        |_| None,
+    );
     assert!(!text.contains("sglang:token_usage"));
 }
 
@@ -164,10 +174,11 @@ fn a_gauge_range_moves_its_gauge_only() {
     let range: GaugeRange = "num_running_reqs=20:60".parse().unwrap();
     let capture = Capture::load(&folder("0.5.23"), None, &[range]).unwrap();
     let moment = Moment {
+        prefill_since: None,
         swing: Some(0.5),
         ..after(0.0)
     };
-    let shown = samples(&capture.render(Page::Live, &moment, |_| false));
+    let shown = samples(&capture.render(Page::Live, &moment, |_| false, |_| None));
     let of = |name: &str| {
         *shown
             .iter()
@@ -200,4 +211,39 @@ fn what_only_t10_shows_joins_its_family_or_follows_at_the_end() {
 fn a_page_that_is_none_is_refused_with_its_line() {
     let error = parse("# TYPE a counter\nnonsense\n", None).unwrap_err();
     assert!(error.to_string().contains("line 2"), "{error}");
+}
+
+#[test]
+fn a_value_that_is_set_is_shown_on_every_page() {
+    let capture = load("0.5.23", None);
+    for page in [Page::Live, Page::After] {
+        let set = |head: &str| head.starts_with("sglang:num_queue_reqs{").then_some(42.0);
+        let page = samples(&capture.render(page, &after(3.0), |_| false, set));
+        let queued = page
+            .iter()
+            .find(|(head, _)| head.starts_with("sglang:num_queue_reqs{"));
+        assert_eq!(queued.unwrap().1, &42.0);
+    }
+}
+
+#[test]
+fn in_a_long_prefill_only_computed_prompt_tokens_move() {
+    let capture = load("0.5.23", None);
+    let moment = Moment {
+        prefill_since: Some(after(1.0).progress),
+        ..after(5.0)
+    };
+    let at = |moment| samples(&capture.render(Page::Live, moment, |_| false, |_| None));
+    let (before, during) = (at(&after(1.0)), at(&moment));
+    let moved = before
+        .iter()
+        .filter(|(head, value)| during[*head] != **value && !value.is_nan());
+    let moved: Vec<_> = moved.map(|(head, _)| head).collect();
+    assert!(!moved.is_empty());
+    assert!(
+        moved
+            .iter()
+            .all(|head| head.contains("mode=\"prefill_compute\"")),
+        "{moved:?}"
+    );
 }
