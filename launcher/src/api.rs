@@ -32,6 +32,8 @@ pub struct Chart {
     pub context: String,
     /// Who made it.
     pub plugin: String,
+    /// Time of the oldest value kept, in seconds since 1970.
+    pub first_entry: i64,
     /// Time of the last value, in seconds since 1970.
     pub last_entry: i64,
     /// Labels.
@@ -58,8 +60,13 @@ fn values<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Chart>, D::Er
 impl Api {
     /// The one on this address.
     pub fn new(ip: IpAddr, port: u16) -> Self {
+        Self::with_patience(ip, port, PATIENCE)
+    }
+
+    /// The same, waiting no longer than `patience` for each answer.
+    pub fn with_patience(ip: IpAddr, port: u16, patience: Duration) -> Self {
         let config = Agent::config_builder()
-            .timeout_global(Some(PATIENCE))
+            .timeout_global(Some(patience))
             .max_redirects(0)
             .proxy(None)
             .build();
@@ -72,9 +79,33 @@ impl Api {
 
     /// Every chart there is now.
     pub fn charts(&self) -> Result<Listing> {
-        let text = self
-            .agent
-            .get(format!("{}/api/v1/charts", self.base))
+        parse(&self.text("/api/v1/charts")?)
+    }
+
+    /// The newest values of the charts whose ids match one of the patterns, which are parted by blanks.
+    pub fn latest(&self, patterns: &str) -> Result<Latest> {
+        let filter = patterns.replace(' ', "%20");
+        let text = self.text(&format!(
+            "/api/v1/allmetrics?format=json&help=no&filter={filter}"
+        ))?;
+        serde_json::from_str(&text).context("reading Netdata's newest values")
+    }
+
+    /// The alerts that are raised now.
+    pub fn raised(&self) -> Result<Vec<Alert>> {
+        let text = self.text("/api/v1/alarms")?;
+        let alarms: Alarms = serde_json::from_str(&text).context("reading Netdata's alerts")?;
+        Ok(alarms.alarms.into_values().collect())
+    }
+
+    /// What the agent says of itself.
+    pub fn info(&self) -> Result<Info> {
+        serde_json::from_str(&self.text("/api/v1/info")?).context("reading Netdata's state")
+    }
+
+    fn text(&self, path: &str) -> Result<String> {
+        self.agent
+            .get(format!("{}{path}", self.base))
             .call()
             .and_then(|mut answer| {
                 answer
@@ -83,9 +114,62 @@ impl Api {
                     .limit(MAX_BYTES)
                     .read_to_string()
             })
-            .context("asking Netdata for its charts")?;
-        parse(&text)
+            .with_context(|| {
+                let path = path.split('?').next().unwrap_or_default();
+                format!("asking Netdata for {path}")
+            })
     }
+}
+
+/// Newest values by chart id.
+pub type Latest = BTreeMap<String, Values>;
+
+/// The newest values of one chart.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Values {
+    /// Seconds since 1970.
+    pub last_updated: i64,
+    /// By dimension id.
+    pub dimensions: BTreeMap<String, Latests>,
+}
+
+/// One dimension's newest value.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Latests {
+    /// None is a gap.
+    pub value: Option<f64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Alarms {
+    #[serde(default)]
+    alarms: BTreeMap<String, Alert>,
+}
+
+/// An alert that is raised.
+#[derive(Debug, Default, Deserialize, serde::Serialize)]
+#[serde(default)]
+pub struct Alert {
+    /// Its name.
+    pub name: String,
+    /// The chart it is about.
+    pub chart: String,
+    /// WARNING or CRITICAL.
+    pub status: String,
+}
+
+/// The agent, as far as the launcher is interested.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct Info {
+    /// Whether it may connect to Netdata Cloud.
+    pub cloud_enabled: bool,
+    /// Whether it belongs to a space there.
+    pub agent_claimed: bool,
+    /// Whether it is connected now.
+    pub aclk_available: bool,
 }
 
 fn parse(text: &str) -> Result<Listing> {

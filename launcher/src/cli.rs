@@ -49,6 +49,8 @@ pub enum Command {
     Logs(LogsArgs),
     /// Show every setting with its value and where it comes from
     Config(JsonFlag),
+    /// Look for what keeps Netdata or its charts from working, and say what to do
+    Doctor(DoctorArgs),
     /// Open the dashboard in a browser, or say how to reach it
     Open,
     /// Remove downloads, leftovers of pulls and old logs; what runs is left alone
@@ -167,6 +169,17 @@ pub struct StatusArgs {
     /// Show it again every two seconds, until interrupted
     #[arg(long, conflicts_with = "json")]
     pub watch: bool,
+}
+
+/// Flags of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// JSON, for scripts
+    #[arg(long)]
+    pub json: bool,
+    /// Write a file fit for a bug report, without secrets and names
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub report: Option<PathBuf>,
 }
 
 /// For commands whose result a script may want.

@@ -2,6 +2,7 @@
 
 mod clean;
 mod config;
+mod doctor;
 mod exec;
 mod logs;
 mod open;
@@ -62,6 +63,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Status(args) => status::run(&scene, &args),
         Command::Logs(args) => logs::run(&scene, &args),
         Command::Config(args) => config::run(&scene, &args),
+        Command::Doctor(args) => doctor::run(&scene, &args),
         Command::Open => open::run(&scene),
         Command::Clean(args) => clean::run(&scene, &args),
         Command::Uninstall(args) => uninstall::run(&scene, &args),

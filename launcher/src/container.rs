@@ -1,17 +1,17 @@
 //! The container Netdata runs in: what is bound where, and the configuration made for it.
 
-use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use nix::unistd::{Uid, User};
 
 use crate::files;
 use crate::instance::CACHE_INSIDE;
 use crate::mounts::{self, HOST_ROOT};
 use crate::netdata_conf::{self, Input, NetdataConf};
+use crate::parts::Parts;
 use crate::paths::Paths;
 use crate::process::Proc;
 use crate::runtime::{Bind, Container};
@@ -60,20 +60,13 @@ const NOT_DISKS: [&str; 6] = [
 const GO_D: &str = "# Written by launcher at each start. To change it, put a go.d.conf into state/config.\n\
     modules:\n  # rs.d.plugin charts the GPUs.\n  nvidia_smi: no\n";
 
-/// What the launcher brings along.
-#[derive(Debug)]
-struct Parts {
-    plugin: PathBuf,
-    conf_dir: Option<PathBuf>,
-}
-
 /// Puts it together for `image`, which may still be missing, and writes the generated files.
 pub fn prepare(
     paths: &Paths,
     proc: &Proc,
     settings: &Settings,
 ) -> Result<(Container, NetdataConf)> {
-    let parts = find_parts(settings)?;
+    let parts = Parts::find(settings)?;
     let user = User::from_uid(Uid::effective()).ok().flatten();
     let name = user
         .as_ref()
@@ -153,15 +146,35 @@ pub fn prepare(
         env: env
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into(),
-        nvidia: match settings.gpu {
-            Gpu::On => true,
-            Gpu::Off => false,
-            Gpu::Auto => proc.path("driver/nvidia/version").exists(),
-        },
+        nvidia: nvidia(proc, settings),
         library: settings.nvml_library.clone(),
         ..Container::default()
     };
     Ok((container, conf))
+}
+
+/// A container to try the plugin in, of which nothing is written.
+pub fn trial(paths: &Paths, proc: &Proc, settings: &Settings) -> Result<Container> {
+    Ok(Container {
+        image: paths.image(),
+        lib: paths.state_dir("lib"),
+        binds: vec![Bind::read_only(
+            Parts::find(settings)?.plugin,
+            PLUGIN_INSIDE,
+        )],
+        nvidia: nvidia(proc, settings),
+        library: settings.nvml_library.clone(),
+        ..Container::default()
+    })
+}
+
+/// Whether to bring in the driver's libraries.
+fn nvidia(proc: &Proc, settings: &Settings) -> bool {
+    match settings.gpu {
+        Gpu::On => true,
+        Gpu::Off => false,
+        Gpu::Auto => proc.path("driver/nvidia/version").exists(),
+    }
 }
 
 /// A file rather than the environment, which every plugin would inherit.
@@ -259,35 +272,6 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn find_parts(settings: &Settings) -> Result<Parts> {
-    let program = env::current_exe()
-        .and_then(fs::canonicalize)
-        .context("finding the launcher")?;
-    let beside = program.parent().unwrap_or(Path::new("/"));
-    parts_of(settings, beside)
-}
-
-fn parts_of(settings: &Settings, beside: &Path) -> Result<Parts> {
-    let places = [beside.to_owned(), beside.join("../lib/netdata-launcher")];
-    let find = |name: &str| {
-        places
-            .iter()
-            .map(|dir| dir.join(name))
-            .find(|path| path.exists())
-    };
-    let Some(plugin) = settings.plugin.clone().or_else(|| find("rs.d.plugin")) else {
-        bail!(
-            "rs.d.plugin is neither in {} nor in ../lib/netdata-launcher from there: \
-             name it with --plugin FILE",
-            beside.display()
-        );
-    };
-    Ok(Parts {
-        plugin,
-        conf_dir: settings.conf_dir.clone().or_else(|| find("conf.d")),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -296,21 +280,6 @@ mod tests {
 
     fn settings() -> Settings {
         Settings::resolve(&StartFlags::default(), &Layers::default()).unwrap()
-    }
-
-    #[test]
-    fn the_plugin_is_found_beside_the_launcher_and_in_the_lib_directory() {
-        let dir = tempfile::tempdir().unwrap();
-        let bin = dir.path().join("bin");
-        let lib = dir.path().join("lib/netdata-launcher");
-        fs::create_dir_all(&bin).unwrap();
-        fs::create_dir_all(lib.join("conf.d")).unwrap();
-        let error = parts_of(&settings(), &bin).unwrap_err().to_string();
-        assert!(error.contains("--plugin FILE"), "{error}");
-        fs::write(lib.join("rs.d.plugin"), "").unwrap();
-        let parts = parts_of(&settings(), &bin).unwrap();
-        assert!(parts.plugin.ends_with("lib/netdata-launcher/rs.d.plugin"));
-        assert!(parts.conf_dir.is_some());
     }
 
     #[test]

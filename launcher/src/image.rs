@@ -123,6 +123,14 @@ pub fn ensure(runtime: &Runtime, paths: &Paths, asked: Option<&str>) -> Result<P
     Ok(paths.image())
 }
 
+/// The finished image that was asked for, if it is one.
+pub fn finished(asked: &str) -> Option<PathBuf> {
+    match Source::parse(asked) {
+        Ok(Source::Sif(path)) => Some(path),
+        _ => None,
+    }
+}
+
 /// Gets the image: the one asked for, or else a newer one of the same source.
 pub fn pull(runtime: &Runtime, paths: &Paths, asked: Option<&str>) -> Result<ImageRecord> {
     let earlier = ImageRecord::load(paths).map(|record| record.source);
@@ -208,7 +216,7 @@ fn fatal(tail: &[String]) -> String {
 }
 
 /// Tells a SIF file from everything else by its header.
-fn check_sif(path: &Path) -> Result<()> {
+pub fn check_sif(path: &Path) -> Result<()> {
     /// After 32 bytes of launch script.
     const MAGIC: &[u8] = b"SIF_MAGIC";
     let mut magic = [0; MAGIC.len()];

@@ -4,7 +4,7 @@
 mod say;
 
 mod api;
-mod charted;
+mod checks;
 mod child;
 mod cli;
 mod commands;
@@ -16,11 +16,14 @@ mod interrupt;
 mod lock;
 mod mounts;
 mod netdata_conf;
+mod parts;
 mod paths;
 mod ports;
 mod process;
 mod progress;
+mod redact;
 mod removal;
+mod report;
 mod runtime;
 mod settings;
 mod start_log;

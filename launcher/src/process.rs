@@ -26,6 +26,15 @@ pub struct Process {
     pub comm: String,
 }
 
+/// What a process used.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// Time on a processor, user and system.
+    pub cpu_seconds: f64,
+    /// Resident memory; pages that processes share count for each.
+    pub resident_bytes: u64,
+}
+
 /// A file by device and inode, whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileId {
@@ -126,6 +135,16 @@ impl Proc {
             entries
                 .flatten()
                 .any(|entry| fs::read_link(entry.path()).is_ok_and(|to| to == Path::new(&wanted)))
+        })
+    }
+
+    /// What a process used since it started, without its children.
+    pub fn usage(&self, pid: i32) -> Option<Usage> {
+        let file = File::open(self.root.join(pid.to_string()).join("stat")).ok()?;
+        let stat = procfs::process::Stat::from_read(file).ok()?;
+        Some(Usage {
+            cpu_seconds: (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64,
+            resident_bytes: stat.rss * procfs::page_size(),
         })
     }
 

@@ -122,6 +122,11 @@ impl Runtime {
         )
     }
 
+    /// The program itself.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// The program's name, for messages.
     pub fn name(&self) -> String {
         self.program

@@ -171,3 +171,49 @@ fn completions_and_manual_pages_know_every_verb() {
         );
     }
 }
+
+#[test]
+fn doctor_names_what_is_wrong_and_what_to_do() {
+    let lab = Lab::new("echo 'GLIBC_2.99 not found' >&2; exit 1", STAYS);
+    let image = lab.path("image.sif").display().to_string();
+    assert_eq!(lab.run(&["pull", "--image", &image]).0, Some(0));
+    let output = lab.command(&["doctor", "--json"]).output().unwrap();
+    let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let row = |id: &str| {
+        let mut rows = rows.as_array().unwrap().iter();
+        rows.find(|row| row["id"] == id).unwrap().clone()
+    };
+    assert_eq!(row("plugin")["level"], "FAIL", "{rows}");
+    assert_eq!(row("plugin")["found"], "GLIBC_2.99 not found");
+    assert_eq!(row("netdata")["level"], "SKIP");
+    assert_eq!(output.status.code(), Some(1));
+    for row in rows.as_array().unwrap() {
+        let bad = row["level"] == "WARN" || row["level"] == "FAIL";
+        assert_eq!(bad, !row["hint"].is_null(), "{row}");
+    }
+}
+
+#[test]
+fn a_report_holds_no_secret() {
+    let lab = Lab::new(RUNS, STAYS);
+    fs::create_dir_all(lab.path("home/logs")).unwrap();
+    fs::write(lab.path("home/.env"), "NETDATA_CLAIM_TOKEN=s3cret\n").unwrap();
+    fs::set_permissions(lab.path("home/.env"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(lab.path("home/logs/netdata.log"), "claiming with s3cret\n").unwrap();
+    let report = lab.path("report.txt");
+    lab.run(&["doctor", "--report", report.to_str().unwrap()]);
+    let text = fs::read_to_string(&report).unwrap();
+    assert!(text.contains("claiming with <secret>"), "{text}");
+    assert!(!text.contains("s3cret"), "{text}");
+    let mode = fs::metadata(&report).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn status_in_json_says_why_it_does_not_run() {
+    let lab = Lab::new(RUNS, STAYS);
+    let output = lab.command(&["status", "--json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(status["state"], "stopped");
+}

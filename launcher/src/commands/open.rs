@@ -5,8 +5,9 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Result, bail};
 
-use super::{Scene, start, status};
+use super::{Scene, start};
 use crate::instance::State;
+use crate::report;
 use crate::runtime::find_on;
 use crate::settings::Listen;
 
@@ -18,7 +19,7 @@ pub(super) fn run(scene: &Scene) -> Result<ExitCode> {
         bail!("Netdata is not running: launcher start");
     };
     let listen: Listen = record.listen.parse().unwrap_or(Listen::All);
-    let urls = status::urls(listen, &scene.host, record.port);
+    let urls = report::urls(listen, &scene.host, record.port);
     let desktop = ["DISPLAY", "WAYLAND_DISPLAY"]
         .iter()
         .any(|name| env::var_os(name).is_some_and(|value| !value.is_empty()));

@@ -10,7 +10,6 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{Scene, restart, status, stop};
 use crate::api::{self, Api, Listing};
-use crate::charted::Charted;
 use crate::child::{self, Outcome};
 use crate::cli::StartFlags;
 use crate::container::{self, PLUGIN_INSIDE};
@@ -21,6 +20,7 @@ use crate::netdata_conf::NetdataConf;
 use crate::ports;
 use crate::process::FileId;
 use crate::progress::Progress;
+use crate::report;
 use crate::runtime::{Container, Runtime};
 use crate::settings::{Gpu, Listen, Settings};
 use crate::start_log::{StartLog, Verdict};
@@ -192,7 +192,7 @@ impl Prepared {
                     let since = *found_at.get_or_insert_with(Instant::now);
                     let gpus = self.container.nvidia || self.container.library.is_some();
                     let gpus = gpus && self.settings.gpu != Gpu::Off;
-                    let complete = Charted::of(&charts).complete(gpus, true);
+                    let complete = report::complete(&charts, gpus);
                     if complete || since.elapsed() >= SUMMARY {
                         return Ok(());
                     }

@@ -1,30 +1,94 @@
-//! `status`: whether it runs, where its dashboard is and what it charts.
+//! `status`: whether it runs, where its dashboard is, what it charts and what it costs.
 
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::{Scene, start};
-use crate::api::{Api, Listing};
-use crate::charted::Charted;
 use crate::cli::StatusArgs;
-use crate::image::ImageRecord;
 use crate::instance::{Cause, Record, State};
-use crate::paths::Paths;
-use crate::settings::Listen;
+use crate::interrupt;
+use crate::report::{Gpu, Report, Server, Usage};
+use crate::settings::{History, Listen};
 
-pub(super) fn run(scene: &Scene, _args: &StatusArgs) -> Result<ExitCode> {
-    let said = match scene.instance.state()? {
-        State::Running(record) => {
-            let age = scene
-                .proc
-                .get(record.pid)
-                .and_then(|p| scene.proc.age_seconds(&p));
-            let since = age.map_or(String::new(), |age| format!(" for {}", duration(age)));
-            out!("Netdata has been running{since} (pid {})", record.pid);
-            return show(scene, &record);
+/// Between two looks of `--watch`.
+const AGAIN: Duration = Duration::from_secs(2);
+/// Clears the terminal and goes to its first line.
+const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
+const MIB: f64 = 1024.0 * 1024.0;
+const GIB: f64 = 1024.0 * MIB;
+
+pub(super) fn run(scene: &Scene, args: &StatusArgs) -> Result<ExitCode> {
+    if !args.watch {
+        return look(scene, args.json);
+    }
+    interrupt::catch();
+    loop {
+        print!("{CLEAR}");
+        look(scene, false)?;
+        let mut left = AGAIN;
+        while !left.is_zero() {
+            if interrupt::is_set() {
+                return Ok(ExitCode::SUCCESS);
+            }
+            let nap = left.min(Duration::from_millis(100));
+            thread::sleep(nap);
+            left -= nap;
         }
-        State::Stopped => "Netdata is not running".to_owned(),
+    }
+}
+
+fn look(scene: &Scene, json: bool) -> Result<ExitCode> {
+    let state = scene.instance.state()?;
+    if json {
+        return look_json(scene, &state);
+    }
+    let State::Running(record) = state else {
+        out!("{}", not_running(scene, &state));
+        return Ok(ExitCode::FAILURE);
+    };
+    let report = Report::of(&record, &scene.paths, &scene.proc, &scene.instance);
+    let since = report
+        .uptime_seconds
+        .map_or(String::new(), |age| format!(" for {}", duration(age)));
+    out!("Netdata has been running{since} (pid {})", record.pid);
+    print(scene, &record, &report);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One object; `state` is `running`, or why it is not.
+fn look_json(scene: &Scene, state: &State) -> Result<ExitCode> {
+    let (name, code) = match state {
+        State::Running(_) => ("running", ExitCode::SUCCESS),
+        State::Stopped => ("stopped", ExitCode::FAILURE),
+        State::Crashed(..) => ("crashed", ExitCode::FAILURE),
+        State::Gone(_, Cause::Ended) => ("ended", ExitCode::FAILURE),
+        State::Gone(_, Cause::Rebooted) => ("rebooted", ExitCode::FAILURE),
+        State::Gone(_, Cause::Unreadable) => ("unreadable_pid_file", ExitCode::FAILURE),
+        State::Elsewhere(_) => ("elsewhere", ExitCode::FAILURE),
+    };
+    let mut object = serde_json::json!({
+        "state": name,
+        "home": scene.paths.home(),
+        "launcher_version": env!("CARGO_PKG_VERSION"),
+    });
+    if let State::Running(record) = state {
+        let report = Report::of(record, &scene.paths, &scene.proc, &scene.instance);
+        let report = serde_json::to_value(&report).context("writing JSON")?;
+        if let (Some(object), Some(report)) = (object.as_object_mut(), report.as_object()) {
+            object.extend(report.clone());
+        }
+    }
+    let json = serde_json::to_string_pretty(&object).context("writing JSON")?;
+    out!("{json}");
+    Ok(code)
+}
+
+fn not_running(scene: &Scene, state: &State) -> String {
+    match state {
+        State::Running(_) | State::Stopped => "Netdata is not running".to_owned(),
         State::Crashed(_, left) => format!(
             "Netdata has died and left {} processes: launcher stop ends them, launcher start too",
             left.len()
@@ -35,89 +99,153 @@ pub(super) fn run(scene: &Scene, _args: &StatusArgs) -> Result<ExitCode> {
         State::Gone(_, Cause::Rebooted) => {
             "Netdata is not running: the machine was restarted since".to_owned()
         }
-        State::Gone(_, Cause::Unreadable) => {
-            format!(
-                "Netdata is not running: {} names no process",
-                scene.instance.pid_file().display()
-            )
-        }
-        State::Elsewhere(record) => {
-            format!(
-                "Netdata is not running here: this home's was started on {}",
-                record.host
-            )
-        }
-    };
-    out!("{said}");
-    Ok(ExitCode::FAILURE)
+        State::Gone(_, Cause::Unreadable) => format!(
+            "Netdata is not running: {} names no process",
+            scene.instance.pid_file().display()
+        ),
+        State::Elsewhere(record) => format!(
+            "Netdata is not running here: this home's was started on {}",
+            record.host
+        ),
+    }
 }
 
-/// What there is to know of a running one.
+/// What there is to know of a running one, after a start.
 pub(super) fn show(scene: &Scene, record: &Record) -> Result<ExitCode> {
+    let report = Report::of(record, &scene.paths, &scene.proc, &scene.instance);
+    print(scene, record, &report);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(scene: &Scene, record: &Record, report: &Report) {
     let listen: Listen = record.listen.parse().unwrap_or(Listen::All);
-    let (version, charted) = charted(listen, record.port);
+    let history = scene.settings(&super::restart::remembered(scene)).ok();
+    let history = history.map(|settings| settings.history);
+    let logs = format!("{} (launcher logs -f)", scene.paths.log_file().display());
     for (name, lines) in [
-        ("dashboard", urls(listen, &scene.host, record.port)),
+        ("dashboard", report.urls.clone()),
         ("reachable", start::reach(listen, &scene.host, record.port)),
-        ("charted", charted),
-        ("netdata", vec![from_image(&version, record, &scene.paths)]),
+        ("charted", charted(report)),
+        ("alerts", alerts(report)),
         (
-            "logs",
-            vec![format!(
-                "{} (launcher logs -f)",
-                scene.paths.log_file().display()
-            )],
+            "cloud",
+            report
+                .cloud
+                .iter()
+                .map(|cloud| (*cloud).to_owned())
+                .collect(),
         ),
+        ("uses", usage(&report.usage, history)),
+        ("netdata", vec![from_image(report)]),
+        ("missing", report.missing.clone()),
+        ("logs", vec![logs]),
     ] {
         for (number, line) in lines.iter().enumerate() {
             out!("  {:<10} {line}", if number == 0 { name } else { "" });
         }
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+fn charted(report: &Report) -> Vec<String> {
+    if let Some(error) = &report.api_error {
+        return vec![format!("unknown, Netdata does not answer: {error}")];
+    }
+    let mut lines = vec![];
+    lines.extend(report.gpus.iter().map(gpu));
+    if report.gpus.is_empty() {
+        lines.push("no NVIDIA GPU".to_owned());
+    }
+    lines.extend(report.servers.iter().map(server));
+    if report.servers.is_empty() {
+        lines.push("no SGLang server (one that starts is found by itself)".to_owned());
+    }
+    if let (Some(ours), Some(others)) = (report.charts, report.other_charts) {
+        lines.push(format!("{ours} charts by rs.d, {others} of the system"));
+    }
+    lines
+}
+
+/// What is unknown is left out.
+fn gpu(gpu: &Gpu) -> String {
+    let memory = gpu
+        .memory_used
+        .zip(gpu.memory_free)
+        .map(|(used, free)| format!("{:.1} of {:.1} GiB", used / GIB, (used + free) / GIB));
+    let figures = [
+        gpu.utilization.map(|value| format!("{value:.0} % busy")),
+        memory,
+        gpu.power.map(|value| format!("{value:.0} W")),
+        gpu.temperature.map(|value| format!("{value:.0} °C")),
+        gpu.state.clone().filter(|state| state != "ok"),
+    ];
+    line(&format!("GPU {} {}", gpu.index, gpu.product), figures)
+}
+
+fn server(server: &Server) -> String {
+    let figures = [
+        server.state.clone(),
+        server.running.map(|value| format!("{value:.0} running")),
+        server.queued.map(|value| format!("{value:.0} queued")),
+        server.decode.map(|value| format!("{value:.0} tokens/s")),
+        server.kv_cache.map(|value| format!("KV {value:.0} %")),
+    ];
+    let model = server.model.as_deref().unwrap_or("SGLang");
+    line(&format!("{model} ({})", server.server), figures)
+}
+
+fn line<const N: usize>(name: &str, figures: [Option<String>; N]) -> String {
+    let figures: Vec<String> = figures.into_iter().flatten().collect();
+    if figures.is_empty() {
+        return name.to_owned();
+    }
+    format!("{name}: {}", figures.join(", "))
+}
+
+fn alerts(report: &Report) -> Vec<String> {
+    match report.alerts.as_deref() {
+        None => vec![],
+        Some([]) => vec!["none raised".to_owned()],
+        Some(raised) => raised
+            .iter()
+            .map(|alert| format!("{}: {} ({})", alert.status, alert.name, alert.chart))
+            .map(|text| text.chars().filter(|c| !c.is_control()).collect())
+            .collect(),
+    }
+}
+
+fn usage(usage: &Usage, history: Option<History>) -> Vec<String> {
+    let cpu = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.1} %"));
+    let plugin = usage.plugin_memory_bytes.map_or(String::new(), |bytes| {
+        let cpu = cpu(usage.plugin_cpu_percent);
+        format!(" (the plugin {cpu} and {:.0} MiB)", bytes as f64 / MIB)
+    });
+    let mut lines = vec![format!(
+        "{} of one core and {:.0} MiB of memory{plugin}, {:.0} MiB of disk",
+        cpu(usage.cpu_percent),
+        usage.memory_bytes as f64 / MIB,
+        usage.disk_bytes as f64 / MIB,
+    )];
+    if let (Some(a_day), Some(history)) = (usage.history_bytes_a_day, history) {
+        let fit = f64::from(history.mib) * MIB / a_day.max(1.0);
+        let days = history.days.map_or(fit, |days| fit.min(days.into()));
+        lines.push(format!(
+            "history: {:.0} MiB a day, {days:.0} days at this rate",
+            a_day / MIB
+        ));
+    }
+    lines
 }
 
 /// The version that runs, and the image it is from.
-fn from_image(version: &str, record: &Record, paths: &Paths) -> String {
-    let made_from = ImageRecord::load(paths)
-        .filter(|_| record.image == paths.image())
-        .map_or(String::new(), |image| {
-            format!(" (made from {})", image.source)
-        });
-    format!("{version}, image {}{made_from}", record.image.display())
-}
-
-pub(super) fn urls(listen: Listen, host: &str, port: u16) -> Vec<String> {
-    let local = std::net::SocketAddr::new(listen.local(), port);
-    let mut urls = vec![format!("http://{local}")];
-    match listen {
-        Listen::All => urls.push(format!("http://{host}:{port}")),
-        Listen::One(ip) if !ip.is_loopback() => {
-            urls.push(format!("http://{}", std::net::SocketAddr::new(ip, port)));
-        }
-        Listen::One(_) => {}
-    }
-    urls
-}
-
-/// The agent's version, and lines about its charts.
-fn charted(listen: Listen, port: u16) -> (String, Vec<String>) {
-    match Api::new(listen.local(), port).charts() {
-        Ok(Listing { version, charts }) => {
-            let charted = Charted::of(&charts);
-            let mut lines = charted.lines();
-            let others = charts.len() - charted.charts;
-            lines.push(format!(
-                "{} charts by rs.d, {others} of the system",
-                charted.charts
-            ));
-            let plain = version.chars().filter(|c| !c.is_control()).take(40);
-            (plain.collect(), lines)
-        }
-        Err(error) => {
-            let line = format!("unknown, Netdata does not answer: {error:#}");
-            ("version unknown".to_owned(), vec![line])
-        }
-    }
+fn from_image(report: &Report) -> String {
+    let version = report
+        .netdata_version
+        .as_deref()
+        .unwrap_or("version unknown");
+    let made_from = report.image_record.as_ref().map_or(String::new(), |image| {
+        format!(" (made from {})", image.source)
+    });
+    format!("{version}, image {}{made_from}", report.image.display())
 }
 
 /// In its two largest units.
@@ -135,12 +263,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_url_is_given_for_this_machine_and_for_others_where_they_reach_it() {
-        assert_eq!(
-            urls(Listen::All, "gpu-1", 1),
-            ["http://127.0.0.1:1", "http://gpu-1:1"]
-        );
-        assert_eq!(urls("::1".parse().unwrap(), "gpu-1", 1), ["http://[::1]:1"]);
+    fn what_is_unknown_of_a_gpu_is_left_out() {
+        let known = Gpu {
+            index: "0".to_owned(),
+            product: "H200".to_owned(),
+            utilization: Some(87.0),
+            state: Some("ok".to_owned()),
+            ..Gpu::default()
+        };
+        assert_eq!(gpu(&known), "GPU 0 H200: 87 % busy");
+        let lost = Gpu {
+            state: Some("lost".to_owned()),
+            utilization: None,
+            ..known
+        };
+        assert_eq!(gpu(&lost), "GPU 0 H200: lost");
+    }
+
+    #[test]
+    fn an_alerts_name_cannot_move_the_cursor() {
+        let report = Report {
+            alerts: Some(vec![crate::api::Alert {
+                name: "a\u{1b}[2J".to_owned(),
+                ..Default::default()
+            }]),
+            ..Report::default()
+        };
+        assert!(!alerts(&report)[0].contains('\u{1b}'));
+    }
+
+    #[test]
+    fn the_days_that_fit_are_those_of_the_limit_met_first() {
+        let used = Usage {
+            history_bytes_a_day: Some(64.0 * MIB),
+            ..Usage::default()
+        };
+        let limit = |days| Some(History { mib: 2048, days });
+        assert!(usage(&used, limit(None))[1].contains("32 days"));
+        assert!(usage(&used, limit(Some(7)))[1].contains("7 days"));
+        assert_eq!(usage(&Usage::default(), limit(None)).len(), 1);
     }
 
     #[test]

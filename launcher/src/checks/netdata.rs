@@ -1,0 +1,124 @@
+//! What runs from this home, and other instances on the machine.
+
+use std::time::Duration;
+
+use super::{Check, Finding, Machine};
+use crate::api::Api;
+use crate::settings::DEFAULT_PORT;
+use crate::start_log::{StartLog, Verdict};
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "netdata",
+        what: "Netdata runs",
+        run: netdata,
+    },
+    Check {
+        id: "plugin-accepted",
+        what: "Netdata runs the plugin",
+        run: accepted,
+    },
+    Check {
+        id: "jobs",
+        what: "the plugin's jobs collect",
+        run: jobs,
+    },
+    Check {
+        id: "cloud",
+        what: "Netdata Cloud",
+        run: cloud,
+    },
+    Check {
+        id: "other-netdata",
+        what: "other Netdata on this machine",
+        run: others,
+    },
+];
+
+fn netdata(machine: &Machine) -> Finding {
+    match &machine.record {
+        Some(record) => Finding::pass(format!("pid {}", record.pid)),
+        None => Finding::skip("no: launcher start"),
+    }
+}
+
+fn accepted(machine: &Machine) -> Finding {
+    let Some(report) = &machine.report else {
+        return Finding::skip("Netdata is not running");
+    };
+    if let Some(charts) = report.charts.filter(|charts| *charts > 0) {
+        return Finding::pass(format!("{charts} charts"));
+    }
+    let log = StartLog::new(&machine.paths.log_file(), 0);
+    match log.verdict() {
+        Some(Verdict::SwitchedOff) => Finding::warn(
+            "its configuration switches it off",
+            "look at enabled in state/config/rs.d.conf",
+        ),
+        Some(Verdict::GivenUp) => Finding::fail(
+            "Netdata has given it up",
+            "launcher logs --plugin says why; then launcher restart",
+        ),
+        None => Finding::fail("it has no charts", "launcher logs --plugin"),
+    }
+}
+
+fn jobs(machine: &Machine) -> Finding {
+    let Some(report) = &machine.report else {
+        return Finding::skip("Netdata is not running");
+    };
+    match report
+        .missing
+        .iter()
+        .find(|line| line.contains("launcher logs"))
+    {
+        None => Finding::pass("yes"),
+        Some(line) => Finding::warn(line.clone(), "launcher logs --plugin"),
+    }
+}
+
+fn cloud(machine: &Machine) -> Finding {
+    let token = machine.layers.get("NETDATA_CLAIM_TOKEN").is_some();
+    let state = machine.report.as_ref().and_then(|report| report.cloud);
+    match (token, state) {
+        (false, None) => Finding::pass("not wanted: no token is set"),
+        (false, Some(state)) => Finding::pass(state),
+        (true, None) => Finding::skip("a token is set; Netdata is not running"),
+        (true, Some("off")) => Finding::warn(
+            "a token is set, but this Netdata cannot connect to the Cloud",
+            "the distribution's packages lack it: use the official image",
+        ),
+        (true, Some("connected")) => Finding::pass("connected"),
+        (true, Some(state)) => Finding::warn(
+            state,
+            "launcher logs | grep -i claim; a wrong or used-up token, or no way out to app.netdata.cloud",
+        ),
+    }
+}
+
+fn others(machine: &Machine) -> Finding {
+    let others: Vec<i32> = machine
+        .proc
+        .all()
+        .into_iter()
+        .filter(|process| process.comm == "netdata" && !machine.members.contains(&process.pid))
+        .map(|process| process.pid)
+        .collect();
+    if others.is_empty() {
+        return Finding::pass("none");
+    }
+    let ours = machine.record.as_ref().map(|record| record.port);
+    let local = std::net::Ipv4Addr::LOCALHOST.into();
+    let api = Api::with_patience(local, DEFAULT_PORT, Duration::from_secs(2));
+    if ours != Some(DEFAULT_PORT) && api.info().is_ok() {
+        return Finding::warn(
+            format!("pid {}, at http://127.0.0.1:{DEFAULT_PORT}", others[0]),
+            "it may already show what you want; the two do not disturb each other",
+        );
+    }
+    let pids: Vec<String> = others.iter().take(4).map(i32::to_string).collect();
+    Finding::pass(format!(
+        "pid {}; they do not disturb each other",
+        pids.join(", ")
+    ))
+}

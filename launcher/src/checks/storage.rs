@@ -1,0 +1,184 @@
+//! Whether there is a place for the image and for history.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::statvfs::{FsFlags, statvfs};
+use procfs::FromRead;
+use procfs::process::{MountInfo, MountInfos};
+
+use super::ask::ask;
+use super::{Check, Finding, Machine};
+use crate::parts::Parts;
+use crate::runtime::find_on;
+
+const MIB: u64 = 1024 * 1024;
+/// Below this Netdata's database stops writing cleanly.
+const LOW_MIB: u64 = 512;
+/// Per cent of the file system.
+const LOW_PERCENT: u64 = 5;
+/// File systems whose server is another machine.
+const REMOTE: [&str; 12] = [
+    "nfs",
+    "nfs4",
+    "lustre",
+    "gpfs",
+    "beegfs",
+    "ceph",
+    "cifs",
+    "smb3",
+    "afs",
+    "fuse.sshfs",
+    "9p",
+    "glusterfs",
+];
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "home",
+        what: "the home can be written to",
+        run: home,
+    },
+    Check {
+        id: "disk",
+        what: "free space for image and history",
+        run: disk,
+    },
+    Check {
+        id: "quota",
+        what: "disk quota",
+        run: quota,
+    },
+    Check {
+        id: "noexec",
+        what: "the plugin may be executed where it is",
+        run: noexec,
+    },
+    Check {
+        id: "network-disk",
+        what: "state on a disk of this machine",
+        run: network_disk,
+    },
+];
+
+/// The home, or the first directory above it that is there.
+fn existing(machine: &Machine) -> PathBuf {
+    let home = machine.paths.home();
+    let found = home.ancestors().find(|dir| dir.exists());
+    found.unwrap_or(Path::new("/")).to_owned()
+}
+
+fn home(machine: &Machine) -> Finding {
+    let dir = existing(machine);
+    let shown = dir.display();
+    match nix::unistd::access(&dir, nix::unistd::AccessFlags::W_OK) {
+        Ok(()) => Finding::pass(machine.paths.home().display().to_string()),
+        Err(error) => Finding::fail(format!("{shown}: {error}"), "use another --home"),
+    }
+}
+
+fn disk(machine: &Machine) -> Finding {
+    let dir = existing(machine);
+    let Ok(stat) = statvfs(&dir) else {
+        return Finding::warn(
+            format!("{} does not answer", dir.display()),
+            "use another --home",
+        );
+    };
+    let free_mib = stat.blocks_available() * stat.fragment_size() / MIB;
+    let percent = stat.blocks_available() * 100 / stat.blocks().max(1);
+    let found = format!("{free_mib} MiB free ({percent} %) at {}", dir.display());
+    if free_mib < LOW_MIB {
+        return Finding::fail(found, "make room, or use another --home");
+    }
+    if percent < LOW_PERCENT {
+        return Finding::warn(found, "make room: history is lost when the disk is full");
+    }
+    Finding::pass(found)
+}
+
+fn quota(_machine: &Machine) -> Finding {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let Some(program) = find_on(&path, "quota") else {
+        return Finding::skip("the program quota is not here");
+    };
+    let mut command = Command::new(program);
+    command.arg("-q");
+    match ask(command, Duration::from_secs(10)) {
+        // It prints only what is over its limit.
+        Some(answer) if answer.text.trim().is_empty() => Finding::pass("not exceeded"),
+        Some(answer) => Finding::fail(answer.last_line(), "make room, or use another --home"),
+        None => Finding::warn("quota does not end", "a file server may hang"),
+    }
+}
+
+fn noexec(machine: &Machine) -> Finding {
+    let Some(Parts { plugin, .. }) = machine
+        .settings
+        .as_ref()
+        .and_then(|settings| Parts::find(settings).ok())
+    else {
+        return Finding::fail(
+            "the plugin is not found",
+            "keep rs.d.plugin beside the launcher, or name it with --plugin",
+        );
+    };
+    let noexec = statvfs(&plugin).is_ok_and(|stat| stat.flags().contains(FsFlags::ST_NOEXEC));
+    let shown = plugin.display().to_string();
+    if noexec {
+        return Finding::fail(
+            format!("{shown} is on a file system mounted noexec"),
+            "copy the launcher's folder to another disk",
+        );
+    }
+    Finding::pass(shown)
+}
+
+fn network_disk(machine: &Machine) -> Finding {
+    let dir = fs::canonicalize(existing(machine)).unwrap_or_else(|_| existing(machine));
+    let mounts = fs::File::open(machine.proc.path("self/mountinfo"))
+        .ok()
+        .and_then(|file| MountInfos::from_read(file).ok());
+    let Some(mount) = mounts.and_then(|mounts| mount_of(&dir, mounts.0)) else {
+        return Finding::skip("mounts cannot be read");
+    };
+    let found = format!("{} at {}", mount.fs_type, mount.mount_point.display());
+    if REMOTE.contains(&mount.fs_type.as_str()) {
+        return Finding::warn(
+            found,
+            "history on a file server is slow and may hang: --home on a disk of this machine",
+        );
+    }
+    Finding::pass(found)
+}
+
+/// The mount with the longest name that `dir` is below.
+fn mount_of(dir: &Path, mounts: Vec<MountInfo>) -> Option<MountInfo> {
+    let above = mounts
+        .into_iter()
+        .filter(|mount| dir.starts_with(&mount.mount_point));
+    // Of several at one place the last one counts.
+    above.max_by_key(|mount| mount.mount_point.as_os_str().as_bytes().len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_belongs_to_its_innermost_mount() {
+        let table = "1 0 8:1 / / rw - ext4 /dev/a rw\n\
+            2 1 0:40 / /home rw - nfs4 server:/home rw\n\
+            3 1 0:41 / /home/x rw - xfs /dev/b rw\n";
+        let of = |dir: &str| {
+            let mounts = MountInfos::from_read(table.as_bytes()).unwrap().0;
+            mount_of(Path::new(dir), mounts).unwrap().fs_type
+        };
+        assert_eq!(of("/home/ann"), "nfs4");
+        assert_eq!(of("/home/x/y"), "xfs");
+        assert_eq!(of("/srv"), "ext4");
+    }
+}

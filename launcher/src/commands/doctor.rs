@@ -1,0 +1,106 @@
+//! `doctor`: looks at everything that may keep Netdata or its charts from working, and says what to do.
+
+use std::io::IsTerminal as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use super::{Scene, restart};
+use crate::checks::{self, Finding, Level, Machine};
+use crate::cli::DoctorArgs;
+use crate::files;
+use crate::progress::Progress;
+use crate::redact::Redactor;
+
+/// Lines of the log in a report.
+const LOG_LINES: usize = 300;
+
+#[derive(Debug, Serialize)]
+struct Row {
+    id: &'static str,
+    what: &'static str,
+    #[serde(flatten)]
+    finding: Finding,
+}
+
+pub(super) fn run(scene: &Scene, args: &DoctorArgs) -> Result<ExitCode> {
+    let flags = restart::remembered(scene);
+    let progress = Progress::start("looking");
+    let machine = Machine::read(
+        &scene.paths,
+        &scene.proc,
+        &scene.layers,
+        &flags,
+        &scene.instance,
+    );
+    let machine = Arc::new(machine);
+    let mut rows = vec![];
+    for check in checks::all() {
+        progress.detail(check.what);
+        rows.push(Row {
+            id: check.id,
+            what: check.what,
+            finding: checks::run(check, &machine),
+        });
+    }
+    drop(progress);
+    let redactor = Redactor::new(&scene.layers, &scene.host);
+    if let Some(path) = &args.report {
+        write_report(scene, &rows, &redactor, path)?;
+    } else if args.json {
+        let json = serde_json::to_string_pretty(&rows).context("writing JSON")?;
+        out!("{json}");
+    } else {
+        let colours = std::io::stdout().is_terminal();
+        for row in &rows {
+            out!("{}", shown(row, colours));
+        }
+    }
+    let failed = rows.iter().any(|row| row.finding.level == Level::Fail);
+    Ok(ExitCode::from(u8::from(failed)))
+}
+
+fn shown(row: &Row, colours: bool) -> String {
+    let (word, colour) = match row.finding.level {
+        Level::Skip => ("SKIP", "2"),
+        Level::Pass => ("PASS", "32"),
+        Level::Warn => ("WARN", "33"),
+        Level::Fail => ("FAIL", "31"),
+    };
+    let word = if colours {
+        format!("\u{1b}[{colour}m{word}\u{1b}[0m")
+    } else {
+        word.to_owned()
+    };
+    let mut text = format!("{word}  {}: {}", row.what, row.finding.found);
+    if let Some(hint) = &row.finding.hint {
+        text += &format!("\n      -> {hint}");
+    }
+    text
+}
+
+/// A file fit for a bug report.
+fn write_report(scene: &Scene, rows: &[Row], redactor: &Redactor, path: &Path) -> Result<()> {
+    let mut text = format!("launcher {}\n\n", env!("CARGO_PKG_VERSION"));
+    for row in rows {
+        text += &format!("[{}] {}\n", row.id, shown(row, false));
+    }
+    text += "\nthe last lines of the log:\n";
+    // A log that cannot be read is told by the checks.
+    let log = std::fs::read(scene.paths.log_file()).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log);
+    let lines: Vec<&str> = log.lines().collect();
+    for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
+        text += line;
+        text.push('\n');
+    }
+    files::write_private(path, redactor.clean(&text).as_bytes())?;
+    out!(
+        "{} is written: tokens, names of users, the home and the host's name are replaced; read it before you send it",
+        path.display()
+    );
+    Ok(())
+}
