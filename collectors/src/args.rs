@@ -24,6 +24,9 @@ pub struct Args {
     /// Print one complete reading of everything found (two ticks: rates need two), then end.
     #[arg(long)]
     pub once: bool,
+    /// Tell the plugin inside the container what only a process outside can read; ends with standard input.
+    #[arg(long, value_name = "SOCKET", hide = true)]
+    pub host_probe: Option<PathBuf>,
     /// Print the version.
     #[arg(short, long)]
     pub version: bool,

@@ -9,6 +9,7 @@ mod engine;
 mod fixtures;
 mod gpu_usage;
 mod histogram;
+mod host_probe;
 mod http;
 mod modules;
 mod nvidia;
@@ -51,7 +52,11 @@ fn main() -> ExitCode {
         level
     };
     netdata_plugin::log::init(PLUGIN, level, !agent.present && stderr().is_terminal());
-    match run(&args, agent) {
+    let outcome = match &args.host_probe {
+        Some(socket) => host_probe::serve(socket),
+        None => run(&args, agent),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error:#}");
@@ -72,6 +77,11 @@ fn run(args: &Args, agent: Agent) -> anyhow::Result<()> {
     let context = Context {
         proc_root: host_proc(agent.host_prefix.as_deref()),
         gpu_usage: Arc::default(),
+        host_probe: Arc::new(host_probe::HostProbe::new(
+            std::env::var_os("NETDATA_RUN_DIR")
+                .as_deref()
+                .map(Path::new),
+        )),
         update_every: args.update_every,
         config,
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use netdata_plugin::module::Discover;
 
-use crate::{config, gpu_usage, nvidia, servers, sglang};
+use crate::{config, gpu_usage, host_probe, nvidia, servers, sglang};
 
 /// What a module may use.
 #[derive(Clone)]
@@ -14,6 +14,8 @@ pub struct Context {
     pub proc_root: PathBuf,
     /// Which process uses how much of which GPU: nvidia writes, servers read.
     pub gpu_usage: Arc<gpu_usage::Slot>,
+    /// Reads what is closed to processes inside the container.
+    pub host_probe: Arc<host_probe::HostProbe>,
     /// Interval in seconds from the command line; a module's own is never shorter.
     pub update_every: u32,
     /// Where a module reads its file: `config.read("rs.d/nvidia.conf")`.

@@ -1,5 +1,6 @@
 //! The command line, as types.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -61,6 +62,34 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Write the manual pages into a directory
     Man(ManArgs),
+    /// Start the host probe's watch, then become the runtime: the first process of an instance
+    #[command(hide = true)]
+    Session(SessionArgs),
+    /// Keep the host probe running as long as the parent lives
+    #[command(hide = true)]
+    WatchProbe(ProbeArgs),
+}
+
+/// Arguments of `session`.
+#[derive(Debug, Args)]
+pub struct SessionArgs {
+    /// The probe beside it
+    #[command(flatten)]
+    pub probe: ProbeArgs,
+    /// The runtime and its arguments
+    #[arg(last = true, required = true)]
+    pub argv: Vec<OsString>,
+}
+
+/// Arguments of `watch-probe`.
+#[derive(Clone, Debug, Args)]
+pub struct ProbeArgs {
+    /// The plugin's executable, which is the probe's too
+    #[arg(long, value_name = "FILE")]
+    pub plugin: PathBuf,
+    /// Where the probe answers
+    #[arg(long, value_name = "SOCKET")]
+    pub socket: PathBuf,
 }
 
 /// Flags of `pull`.

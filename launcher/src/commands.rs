@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 
 use crate::cli::{Cli, Command, StartFlags};
-use crate::instance::Instance;
+use crate::instance::{Instance, beside};
 use crate::interrupt;
 use crate::lock::{self, Lock};
 use crate::paths::Paths;
@@ -49,6 +49,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     match &cli.command {
         Command::Completions(args) => return pages::completions(args),
         Command::Man(args) => return pages::manual(args),
+        Command::Session(args) => return beside::become_runtime(args).map(|()| ExitCode::FAILURE),
+        Command::WatchProbe(args) => return beside::watch_probe(args).map(|()| ExitCode::SUCCESS),
         _ => {}
     }
     let scene = Scene::new(cli.home, cli.env_file)?;
@@ -67,7 +69,10 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Open => open::run(&scene),
         Command::Clean(args) => clean::run(&scene, &args),
         Command::Uninstall(args) => uninstall::run(&scene, &args),
-        Command::Completions(_) | Command::Man(_) => Ok(ExitCode::SUCCESS),
+        Command::Completions(_)
+        | Command::Man(_)
+        | Command::Session(_)
+        | Command::WatchProbe(_) => Ok(ExitCode::SUCCESS),
     }
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use nix::unistd::{Uid, User};
 
 use crate::files;
-use crate::instance::CACHE_INSIDE;
+use crate::instance::{CACHE_INSIDE, beside};
 use crate::mounts::{self, HOST_ROOT};
 use crate::netdata_conf::{self, Input, NetdataConf};
 use crate::parts::Parts;
@@ -148,6 +148,7 @@ pub fn prepare(
             .into(),
         nvidia: nvidia(proc, settings),
         library: settings.nvml_library.clone(),
+        probe: Some(beside::probe(&parts.plugin, &paths.state_dir("run"))),
         ..Container::default()
     };
     Ok((container, conf))

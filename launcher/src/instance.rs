@@ -1,6 +1,7 @@
 //! The one Netdata of a home: what was written down when it started, and what is left of it now.
 
 mod begin;
+pub mod beside;
 mod end;
 
 use std::collections::BTreeMap;

@@ -14,6 +14,8 @@ use nix::sys::socket::{
 };
 use nix::sys::time::{TimeVal, TimeValLike as _};
 
+use super::sockets::Socket;
+
 /// `SOCK_DIAG_BY_FAMILY` of linux/sock_diag.h.
 const BY_FAMILY: u16 = 20;
 /// Bit of `TCP_LISTEN` in the mask of states.
@@ -32,7 +34,7 @@ const MAX_ANSWERS: usize = 512;
 ///
 /// # Errors
 /// As the system's: the kernel may lack the module, a container may forbid the socket.
-pub(super) fn listening() -> io::Result<Vec<(IpAddr, u16, u32)>> {
+pub(super) fn listening() -> io::Result<Vec<Socket>> {
     let socket = socket(
         AddressFamily::Netlink,
         SockType::Datagram,
@@ -51,7 +53,7 @@ pub(super) fn listening() -> io::Result<Vec<(IpAddr, u16, u32)>> {
     Ok(found)
 }
 
-fn dump(socket: &OwnedFd, family: i32, found: &mut Vec<(IpAddr, u16, u32)>) -> io::Result<()> {
+fn dump(socket: &OwnedFd, family: i32, found: &mut Vec<Socket>) -> io::Result<()> {
     let fd = socket.as_raw_fd();
     send(fd, &request(family), MsgFlags::empty())?;
     let mut buffer = [0; 16 * 1024];
@@ -80,7 +82,7 @@ fn request(family: i32) -> [u8; HEADER + REQUEST] {
 }
 
 /// Reads one answer; says whether it was the last.
-fn take(mut answer: &[u8], found: &mut Vec<(IpAddr, u16, u32)>) -> io::Result<bool> {
+fn take(mut answer: &[u8], found: &mut Vec<Socket>) -> io::Result<bool> {
     let cut_off = || io::Error::new(ErrorKind::InvalidData, "an answer that is cut off");
     while !answer.is_empty() {
         let len = u32_at(answer, 0).ok_or_else(cut_off)? as usize;
@@ -100,7 +102,7 @@ fn take(mut answer: &[u8], found: &mut Vec<(IpAddr, u16, u32)>) -> io::Result<bo
 }
 
 /// One `inet_diag_msg`.
-fn entry(body: &[u8]) -> Option<(IpAddr, u16, u32)> {
+fn entry(body: &[u8]) -> Option<Socket> {
     let body: &[u8; MESSAGE] = body.get(..MESSAGE)?.try_into().ok()?;
     let port = u16::from_be_bytes([body[4], body[5]]);
     let ip = match i32::from(body[0]) {
@@ -111,7 +113,12 @@ fn entry(body: &[u8]) -> Option<(IpAddr, u16, u32)> {
         }
         _ => return None,
     };
-    Some((ip, port, u32_at(body, 64)?))
+    Some(Socket {
+        ip,
+        port,
+        uid: u32_at(body, 64)?,
+        inode: u32_at(body, 68)?.into(),
+    })
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
@@ -132,10 +139,13 @@ mod tests {
         let uid = nix::unistd::geteuid().as_raw();
         for socket in [Some(v4), v6].into_iter().flatten() {
             let at = socket.local_addr().unwrap();
-            assert!(
-                found.contains(&(at.ip(), at.port(), uid)),
-                "{at}: {found:?}"
-            );
+            let is_it = |it: &&Socket| (it.ip, it.port) == (at.ip(), at.port());
+            let it = found.iter().find(is_it);
+            let it = it.unwrap_or_else(|| panic!("{at} is missing: {found:?}"));
+            let link = format!("/proc/self/fd/{}", socket.as_raw_fd());
+            let link = std::fs::read_link(link).unwrap();
+            assert_eq!(link.to_str(), Some(&*format!("socket:[{}]", it.inode)));
+            assert_eq!(it.uid, uid);
         }
     }
 
@@ -160,7 +170,12 @@ mod tests {
         body[4..6].copy_from_slice(&30_000_u16.to_be_bytes());
         body[18..24].copy_from_slice(&[255, 255, 127, 0, 0, 1]);
         body[64..68].copy_from_slice(&1000_u32.to_ne_bytes());
-        let expected = (IpAddr::V4(Ipv4Addr::LOCALHOST), 30_000, 1000);
+        let expected = Socket {
+            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 30_000,
+            uid: 1000,
+            inode: 0,
+        };
         assert_eq!(entry(&body), Some(expected));
     }
 }

@@ -10,7 +10,7 @@ use super::sock_diag;
 
 /// The listening TCP sockets of this network namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listeners(Vec<(IpAddr, u16, u32)>);
+pub struct Listeners(Vec<Socket>);
 
 /// What is known of a port on an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,16 +46,21 @@ impl Listeners {
         Self(v4.lines().chain(v6.lines()).filter_map(entry).collect())
     }
 
+    /// Every socket.
+    pub fn iter(&self) -> impl Iterator<Item = &Socket> {
+        self.0.iter()
+    }
+
     /// Whether `uid` listens where a connection to `ip` and `port` would arrive.
     #[must_use]
     pub fn at(&self, ip: IpAddr, port: u16, uid: u32) -> Listener {
         let mut found = Listener::None;
-        for &(address, its_port, owner) in &self.0 {
-            let reaches = address == ip
-                || address == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
-                || (address == IpAddr::V4(Ipv4Addr::UNSPECIFIED) && ip.is_ipv4());
-            if its_port == port && reaches {
-                if owner == uid {
+        for socket in &self.0 {
+            let reaches = socket.ip == ip
+                || socket.ip == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+                || (socket.ip == IpAddr::V4(Ipv4Addr::UNSPECIFIED) && ip.is_ipv4());
+            if socket.port == port && reaches {
+                if socket.uid == uid {
                     return Listener::Own;
                 }
                 found = Listener::Other;
@@ -76,16 +81,35 @@ fn shows_our_network(proc_root: &Path) -> bool {
     theirs.is_some() && theirs == namespace(Path::new("/proc"))
 }
 
+/// A listening socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Socket {
+    /// The address it is bound to.
+    pub ip: IpAddr,
+    /// The port.
+    pub port: u16,
+    /// Whose it is, as our user namespace sees it.
+    pub uid: u32,
+    /// What tells it from every other socket: `/proc/PID/fd` names it.
+    pub inode: u64,
+}
+
 /// A line of the table, if it is a listening socket's.
-fn entry(line: &str) -> Option<(IpAddr, u16, u32)> {
+fn entry(line: &str) -> Option<Socket> {
     let mut fields = line.split_ascii_whitespace();
     let local = fields.nth(1)?;
     if fields.nth(1)? != LISTEN {
         return None;
     }
     let uid = fields.nth(3)?.parse().ok()?;
+    let inode = fields.nth(1)?.parse().ok()?;
     let (address, port) = local.split_once(':')?;
-    Some((ip(address)?, u16::from_str_radix(port, 16).ok()?, uid))
+    Some(Socket {
+        ip: ip(address)?,
+        port: u16::from_str_radix(port, 16).ok()?,
+        uid,
+        inode,
+    })
 }
 
 /// An address as the kernel prints it: words of 32 bits in the machine's byte order.

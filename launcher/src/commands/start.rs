@@ -14,7 +14,7 @@ use crate::child::{self, Outcome};
 use crate::cli::StartFlags;
 use crate::container::{self, PLUGIN_INSIDE};
 use crate::image;
-use crate::instance::{self, Record, State};
+use crate::instance::{self, Record, State, beside};
 use crate::interrupt;
 use crate::netdata_conf::NetdataConf;
 use crate::ports;
@@ -99,7 +99,10 @@ impl Prepared {
         self.check_port(scene)?;
         let progress = Progress::start("starting Netdata");
         let argv = ["netdata", "-D", "-s", "/host"];
-        let command = self.runtime.exec(&self.container, &argv);
+        let mut command = self.runtime.exec(&self.container, &argv);
+        if let Some(probe) = &self.container.probe {
+            command = beside::session(&command, probe);
+        }
         let log = scene.paths.log_file();
         let (mut child, offset) = instance::begin(command, &log)?;
         let log = StartLog::new(&log, offset);

@@ -1,0 +1,248 @@
+//! Asks the host probe. Every request is a connection of its own, so that a probe that was started again is
+//! found at once, and none waits behind another.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read as _, Write};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use nix::sys::socket::sockopt::{PeerCredentials, SendTimeout};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket,
+};
+use nix::sys::time::TimeVal;
+
+use super::Cursor;
+use super::SOCKET_NAME;
+use super::log_tail::Tail;
+use super::process::Usage;
+use super::protocol::{DATA, ERROR, GREETING, MAX_ANSWER, MAX_PROCESSES, OK, ProcessId, Request};
+
+/// Time for a whole answer; what takes longer hangs.
+const PATIENCE_SECONDS: i64 = 2;
+const PATIENCE: Duration = Duration::from_secs(PATIENCE_SECONDS.unsigned_abs());
+/// After a request that hung, nobody asks for this long: a probe that is stopped must not hold up ticks.
+const PAUSE: Duration = Duration::from_secs(30);
+/// Several modules ask for a process's sockets, every few seconds.
+const SOCKETS_KEEP: Duration = Duration::from_secs(8);
+/// The same while nothing listens: a server is about to.
+const NO_SOCKETS_KEEP: Duration = Duration::from_secs(2);
+
+/// The probe of this host, if there is one.
+#[derive(Debug)]
+pub struct HostProbe {
+    socket: Option<PathBuf>,
+    state: Mutex<State>,
+    sockets: Mutex<BTreeMap<ProcessId, (Instant, Option<Vec<SocketAddr>>)>>,
+}
+
+/// What is known of the probe.
+#[derive(Debug, Default)]
+struct State {
+    answers: Option<bool>,
+    ask_again_at: Option<Instant>,
+}
+
+/// What the probe answered.
+enum Answer {
+    /// The lines of data.
+    Lines(Vec<String>),
+    /// It cannot say, and why.
+    Refused(String),
+}
+
+impl HostProbe {
+    /// The probe whose socket lies in the agent's run directory.
+    #[must_use]
+    pub fn new(run_dir: Option<&Path>) -> Self {
+        Self {
+            socket: run_dir.map(|dir| dir.join(SOCKET_NAME)),
+            state: Mutex::default(),
+            sockets: Mutex::default(),
+        }
+    }
+
+    /// Where the process listens, the lowest port first; `None` if nobody can tell: no probe, another user's
+    /// process, another network namespace. At most eight seconds old.
+    #[must_use]
+    pub fn listening(&self, id: ProcessId, now: Instant) -> Option<Vec<SocketAddr>> {
+        let lock = || self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((until, known)) = lock().get(&id)
+            && now < *until
+        {
+            return known.clone();
+        }
+        let lines = self.ask(&Request::Listening(id));
+        let read = lines.map(|lines| lines.iter().filter_map(|line| line.parse().ok()).collect());
+        let read: Option<Vec<_>> = read;
+        let some = read.as_ref().is_some_and(|it| !it.is_empty());
+        let keep = if some { SOCKETS_KEEP } else { NO_SOCKETS_KEEP };
+        let mut sockets = lock();
+        sockets.retain(|_, (until, _)| now < *until + SOCKETS_KEEP);
+        sockets.insert(id, (now + keep, read.clone()));
+        read
+    }
+
+    /// The same without asking: what was told last, if that still holds.
+    #[must_use]
+    pub fn known_listening(&self, id: ProcessId, now: Instant) -> Option<Vec<SocketAddr>> {
+        let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let (until, known) = sockets.get(&id)?;
+        known.clone().filter(|_| now < *until + SOCKETS_KEEP)
+    }
+
+    /// Open files and disk I/O by pid; nothing of a process that cannot be read.
+    #[must_use]
+    pub fn usage(&self, ids: &[ProcessId]) -> BTreeMap<u32, Usage> {
+        let mut usage = BTreeMap::new();
+        for ids in ids.chunks(MAX_PROCESSES) {
+            let Some(lines) = self.ask(&Request::Usage(ids.to_vec())) else {
+                break;
+            };
+            usage.extend(lines.iter().filter_map(|line| usage_of(line)));
+        }
+        usage
+    }
+
+    /// Proportional set size in bytes. Minutes old at times: reading it is work for the kernel.
+    #[must_use]
+    pub fn pss_bytes(&self, id: ProcessId) -> Option<u64> {
+        self.ask(&Request::Pss(id))?.first()?.parse().ok()
+    }
+
+    /// `CUDA_VISIBLE_DEVICES` and `SLURM_JOB_ID` of a process, where it has them.
+    #[must_use]
+    pub fn place(&self, id: ProcessId) -> Option<BTreeMap<String, String>> {
+        let lines = self.ask(&Request::Place(id))?;
+        let pairs = lines.iter().filter_map(|line| line.split_once(' '));
+        Some(pairs.map(|(a, b)| (a.to_owned(), b.to_owned())).collect())
+    }
+
+    /// The statistics lines that the process's log has gained since `cursor`; `None` if it has no log that
+    /// may be read.
+    #[must_use]
+    pub fn log(&self, id: ProcessId, cursor: &Cursor) -> Option<Tail> {
+        let lines = self.ask(&Request::Log(id, *cursor))?;
+        let mut tail = Tail::default();
+        for line in lines {
+            match line.split_once(' ') {
+                Some(("at", cursor)) => tail.cursor = cursor.parse().ok()?,
+                Some(("line", line)) => tail.lines.push(line.to_owned()),
+                _ => tail.skipped |= line == "skipped",
+            }
+        }
+        Some(tail)
+    }
+
+    fn ask(&self, request: &Request) -> Option<Vec<String>> {
+        let began = Instant::now();
+        if self.state().ask_again_at.is_some_and(|at| began < at) {
+            return None;
+        }
+        let outcome = self.converse(request);
+        self.tell(&outcome, began);
+        match outcome {
+            Ok(Answer::Lines(lines)) => Some(lines),
+            Ok(Answer::Refused(why)) => {
+                log::debug!("the host probe on {request}: {why}");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    fn converse(&self, request: &Request) -> anyhow::Result<Answer> {
+        let path = self
+            .socket
+            .as_deref()
+            .context("NETDATA_RUN_DIR is not set")?;
+        let until = Instant::now() + PATIENCE;
+        let stream = connected(path)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        writeln!(&stream, "{request}")?;
+        let mut reader = BufReader::new((&stream).take(MAX_ANSWER as u64)).lines();
+        let mut next = || -> anyhow::Result<String> {
+            ensure!(Instant::now() < until, "it answers too slowly");
+            Ok(reader.next().context("its answer is cut off")??)
+        };
+        let greeting = next()?;
+        ensure!(
+            greeting == GREETING,
+            "it speaks another version of the protocol: start Netdata again (launcher restart)"
+        );
+        let mut lines = Vec::new();
+        loop {
+            let line = next()?;
+            if let Some(data) = line.strip_prefix(DATA) {
+                lines.push(data.to_owned());
+            } else if line == OK {
+                return Ok(Answer::Lines(lines));
+            } else if let Some(why) = line.strip_prefix(ERROR) {
+                return Ok(Answer::Refused(why.to_owned()));
+            } else {
+                bail!("it answers nonsense");
+            }
+        }
+    }
+
+    /// Logs when it stops answering, and when it answers again.
+    fn tell(&self, outcome: &anyhow::Result<Answer>, began: Instant) {
+        let mut state = self.state();
+        let before = state.answers.replace(outcome.is_ok());
+        let now = Instant::now();
+        let hung = outcome.is_err() && now - began >= PATIENCE;
+        state.ask_again_at = hung.then(|| now + PAUSE);
+        match outcome {
+            Err(error) if before != Some(false) => log::info!(
+                "the host probe does not answer ({error:#}): without it open files, disk I/O, PSS and \
+                 the logs of servers without metrics are not read, and ports are taken from command lines"
+            ),
+            Ok(_) if before == Some(false) => log::info!("the host probe answers again"),
+            _ => {}
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection to the probe of our own user, within a bounded time.
+fn connected(path: &Path) -> anyhow::Result<UnixStream> {
+    let reaching = || format!("connecting to {}", path.display());
+    let socket = socket(
+        AddressFamily::Unix,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )
+    .context("opening a socket")?;
+    // A probe that is stopped accepts nothing, and connecting would wait for ever.
+    setsockopt(&socket, SendTimeout, &TimeVal::new(PATIENCE_SECONDS, 0))?;
+    let address = UnixAddr::new(path).with_context(reaching)?;
+    connect(socket.as_raw_fd(), &address).with_context(reaching)?;
+    let peer = getsockopt(&socket, PeerCredentials)?;
+    ensure!(
+        peer.uid() == nix::unistd::geteuid().as_raw(),
+        "another user's process listens on {}",
+        path.display()
+    );
+    Ok(UnixStream::from(socket))
+}
+
+fn usage_of(line: &str) -> Option<(u32, Usage)> {
+    let mut words = line.split(' ');
+    let pid = words.next()?.parse().ok()?;
+    let mut number = || words.next()?.parse().ok();
+    let usage = Usage {
+        open_files: number(),
+        read_bytes: number(),
+        write_bytes: number(),
+    };
+    Some((pid, usage))
+}

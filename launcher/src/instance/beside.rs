@@ -1,0 +1,211 @@
+//! What runs beside the container, in its session: the host probe. A process can only be born into a session,
+//! so the launcher starts itself as the session's first process (`session`), which starts the watch
+//! (`watch-probe`) and then becomes the runtime, under the pid that was recorded.
+
+use std::io;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use nix::unistd::{Pid, getppid};
+
+use crate::cli::{ProbeArgs, SessionArgs};
+
+/// The launcher's own program, also after its file was replaced.
+const SELF: &str = "/proc/self/exe";
+/// How often it is looked whether the runtime and the probe are there.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Pause before a probe that ended is started again; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A probe that ran for this long did well: the next pause is the first one again.
+const RAN_WELL: Duration = Duration::from_secs(60);
+/// For a probe whose standard input has ended.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Where the plugin looks for the probe, in its run directory.
+const SOCKET: &str = "rs.d-host-probe.sock";
+
+/// The probe of an instance whose run directory is `run`.
+pub fn probe(plugin: &Path, run: &Path) -> ProbeArgs {
+    ProbeArgs {
+        plugin: plugin.to_owned(),
+        socket: run.join(SOCKET),
+    }
+}
+
+/// The command that starts `runtime` with a probe beside it. Environment and arguments are the runtime's.
+pub fn session(runtime: &Command, probe: &ProbeArgs) -> Command {
+    let mut command = Command::new(SELF);
+    command
+        .arg0("launcher")
+        .arg("session")
+        .args(arguments(probe))
+        .arg("--")
+        .arg(runtime.get_program())
+        .args(runtime.get_args())
+        .env_clear()
+        .stdin(Stdio::null());
+    for (name, value) in runtime.get_envs() {
+        if let Some(value) = value {
+            command.env(name, value);
+        }
+    }
+    command
+}
+
+fn arguments(probe: &ProbeArgs) -> [&std::ffi::OsStr; 4] {
+    [
+        "--plugin".as_ref(),
+        probe.plugin.as_os_str(),
+        "--socket".as_ref(),
+        probe.socket.as_os_str(),
+    ]
+}
+
+/// Starts the watch, then becomes the runtime. Returns only with a failure.
+///
+/// # Errors
+/// The runtime cannot be started; without a watch it is started all the same.
+pub fn become_runtime(args: &SessionArgs) -> Result<()> {
+    let watch = Command::new(SELF)
+        .arg0("launcher")
+        .arg("watch-probe")
+        .args(arguments(&args.probe))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn();
+    if let Err(error) = watch {
+        tell!("the host probe is not started: {error}");
+    }
+    let (program, rest) = args.argv.split_first().context("no runtime is named")?;
+    let error = Command::new(program).args(rest).exec();
+    Err(error).with_context(|| format!("starting {}", Path::new(program).display()))
+}
+
+/// Keeps a probe running as long as the parent lives.
+pub fn watch_probe(args: &ProbeArgs) -> Result<()> {
+    let runtime = getppid();
+    let mut pause = FIRST_PAUSE;
+    let mut told = String::new();
+    while lives(runtime) {
+        let began = Instant::now();
+        let outcome = start(args).and_then(|mut probe| attend(&mut probe, runtime));
+        let ended = match outcome {
+            Ok(None) => return Ok(()),
+            Ok(Some(status)) => how(status),
+            Err(error) => format!("cannot be started from {}: {error}", args.plugin.display()),
+        };
+        if began.elapsed() >= RAN_WELL {
+            pause = FIRST_PAUSE;
+        }
+        // A cause that stays is said once.
+        if told != ended {
+            tell!("the host probe {ended}; it is started again");
+            told = ended;
+        }
+        sleep(pause, runtime);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    Ok(())
+}
+
+/// The pipe ends with this process, and the probe with the pipe.
+fn start(args: &ProbeArgs) -> io::Result<Child> {
+    Command::new(&args.plugin)
+        .arg0("rs.d.plugin")
+        .arg("--host-probe")
+        .arg(&args.socket)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+}
+
+/// Waits for the end of the probe, or ends it after the runtime: then there is no status.
+fn attend(probe: &mut Child, runtime: Pid) -> io::Result<Option<ExitStatus>> {
+    while lives(runtime) {
+        if let Some(status) = probe.try_wait()? {
+            return Ok(Some(status));
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+    drop(probe.stdin.take());
+    let deadline = Instant::now() + GRACE;
+    while Instant::now() < deadline && probe.try_wait()?.is_none() {
+        thread::sleep(LOOK_EVERY / 10);
+    }
+    probe.kill()?;
+    probe.wait()?;
+    Ok(None)
+}
+
+/// An orphan gets another parent.
+fn lives(runtime: Pid) -> bool {
+    getppid() == runtime
+}
+
+fn sleep(pause: Duration, runtime: Pid) {
+    let until = Instant::now() + pause;
+    while Instant::now() < until && lives(runtime) {
+        thread::sleep(LOOK_EVERY.min(pause));
+    }
+}
+
+fn how(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with status {code}"),
+        (None, Some(signal)) => format!("was ended by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runtime_keeps_its_arguments_and_its_environment_alone() {
+        let mut runtime = Command::new("/bin/apptainer");
+        runtime.args(["exec", "--", "x"]).env_clear().env("A", "b");
+        let probe = ProbeArgs {
+            plugin: "/p".into(),
+            socket: "/s".into(),
+        };
+        let command = session(&runtime, &probe);
+        let words: Vec<_> = command
+            .get_args()
+            .map(|word| word.to_str().unwrap())
+            .collect();
+        let expected = "session --plugin /p --socket /s -- /bin/apptainer exec -- x";
+        assert_eq!(words.join(" "), expected);
+        let env: Vec<_> = command.get_envs().collect();
+        assert_eq!(env, [("A".as_ref(), Some("b".as_ref()))]);
+    }
+
+    #[test]
+    fn a_probe_that_ends_is_told_from_a_runtime_that_does() {
+        let probe = |script: &str| {
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", script]).stdin(Stdio::piped());
+            command.spawn().unwrap()
+        };
+        let ended = attend(&mut probe("exit 3"), getppid()).unwrap().unwrap();
+        assert_eq!(how(ended), "ended with status 3");
+        let killed = attend(&mut probe("kill -9 $$"), getppid())
+            .unwrap()
+            .unwrap();
+        assert_eq!(how(killed), "was ended by signal 9");
+        // Not our parent: as after its end. What reads its input ends by itself, the other is killed.
+        let gone = Pid::from_raw(-1);
+        assert_eq!(attend(&mut probe("cat"), gone).unwrap(), None);
+        assert_eq!(
+            attend(&mut probe("exec sleep 600 <&-"), gone).unwrap(),
+            None
+        );
+    }
+}
