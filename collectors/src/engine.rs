@@ -2,10 +2,20 @@
 //! says of it, and which processes are its own. An engine more is one more entry of [`ENGINES`].
 
 mod args;
+mod llama_cpp;
+mod local_ai;
+mod locate;
+mod ollama;
+mod python;
 mod server;
 mod sglang;
+#[cfg(test)]
+mod tables;
+mod tgi;
 mod tree;
+mod vllm;
 
+pub use locate::locate;
 pub use server::{Address, Server};
 pub use tree::{Tree, trees};
 
@@ -24,6 +34,8 @@ pub enum Role {
     DpController,
     /// Tokenizes beside the main process.
     TokenizerWorker,
+    /// Runs the model, without scheduling requests.
+    Worker,
     /// Spreads requests over servers.
     Router,
     /// Any other child: resource trackers, compilers, workers not yet titled.
@@ -40,6 +52,7 @@ impl Role {
             Self::Detokenizer => "detokenizer",
             Self::DpController => "dp_controller",
             Self::TokenizerWorker => "tokenizer_worker",
+            Self::Worker => "worker",
             Self::Router => "router",
             Self::Helper => "helper",
         }
@@ -62,7 +75,14 @@ pub type Processes = ProcessTable<Identity>;
 type Recognise = fn(argv: &[&str]) -> Option<Identity>;
 
 /// The engines known.
-const ENGINES: &[Recognise] = &[sglang::recognise];
+const ENGINES: &[Recognise] = &[
+    sglang::recognise,
+    vllm::recognise,
+    llama_cpp::recognise,
+    ollama::recognise,
+    tgi::recognise,
+    local_ai::recognise,
+];
 
 /// Most arguments looked at.
 const MAX_ARGS: usize = 1024;

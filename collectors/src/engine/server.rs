@@ -4,15 +4,26 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use netdata_plugin::chart::Instance;
 
-/// A server. Secrets of its command line (API keys) never enter here.
+use super::python::basename;
+
+/// The port of a server whose arguments a title has destroyed, until its sockets tell.
+pub const UNKNOWN_PORT: u16 = 0;
+/// Names longer than this are cut: they are labels, and anybody's to choose.
+pub const MAX_NAME: usize = 120;
+
+/// A server, or a router in front of some. Secrets of its command line (API keys) never enter here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// `sglang`.
+    /// `sglang`, `vllm`, `llama.cpp`, `ollama`, `tgi` or `localai`.
     pub engine: &'static str,
     /// The host as given, or the engine's default.
     pub host: String,
     /// The port as given, or the engine's default.
     pub port: u16,
+    /// Whether its arguments give the port: no file and no variable does, then.
+    pub port_given: bool,
+    /// How its command line begins, for the advice to change it; empty where that is not known.
+    pub command: &'static str,
     /// The name under which it serves its model, else the last part of the model's path.
     pub model: Option<String>,
     /// Ranks of tensor, data, pipeline and expert parallelism.
@@ -33,6 +44,12 @@ pub struct Server {
     pub tls: bool,
     /// Whether a file adds to its command line, which we cannot see.
     pub config_file: bool,
+    /// Whether it speaks gRPC and no HTTP.
+    pub grpc: bool,
+    /// Whether it is a router, which runs no model.
+    pub router: bool,
+    /// Where a router has its `/metrics`: not on its own port.
+    pub metrics_port: Option<u16>,
 }
 
 /// Where a server is reached from here.
@@ -45,6 +62,39 @@ pub enum Address {
 }
 
 impl Server {
+    /// A server of which nothing else is known.
+    #[must_use]
+    pub fn new(engine: &'static str, host: &str, port: u16) -> Self {
+        Self {
+            engine,
+            host: host.to_owned(),
+            port,
+            port_given: false,
+            command: "",
+            model: None,
+            tp: 1,
+            dp: 1,
+            pp: 1,
+            ep: 1,
+            nodes: 1,
+            node_rank: 0,
+            metrics: false,
+            tls: false,
+            config_file: false,
+            grpc: false,
+            router: false,
+            metrics_port: None,
+        }
+    }
+
+    /// Takes the port from an argument; what is no port leaves the default.
+    pub fn set_port(&mut self, value: &str) {
+        if let Some(port) = value.parse().ok().filter(|port| *port != UNKNOWN_PORT) {
+            self.port = port;
+            self.port_given = true;
+        }
+    }
+
     /// Where to connect: a server that listens everywhere is reached by loopback.
     #[must_use]
     pub fn address(&self) -> Address {
@@ -87,6 +137,24 @@ impl Server {
     }
 }
 
+/// The name under which a model is served, else the last part of its path.
+#[must_use]
+pub fn model(served: Option<&str>, path: Option<&str>) -> Option<String> {
+    served
+        .or_else(|| path.map(|path| basename(path.trim_end_matches('/'))))
+        .filter(|name| !name.is_empty())
+        .map(cut)
+}
+
+/// Text of a command line, fit for a label.
+#[must_use]
+pub fn cut(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '_' } else { c })
+        .take(MAX_NAME)
+        .collect()
+}
+
 #[cfg(test)]
 pub mod tests {
     use super::*;
@@ -94,19 +162,8 @@ pub mod tests {
     /// A server on `host` and `port` with nothing else said.
     pub fn server(host: &str, port: u16) -> Server {
         Server {
-            engine: "sglang",
-            host: host.to_owned(),
-            port,
-            model: None,
-            tp: 1,
-            dp: 1,
-            pp: 1,
-            ep: 1,
-            nodes: 1,
-            node_rank: 0,
             metrics: true,
-            tls: false,
-            config_file: false,
+            ..Server::new("sglang", host, port)
         }
     }
 

@@ -2,12 +2,19 @@
 //! children. Knows command lines only.
 
 use super::args::{self, Opt};
+use super::python::{self, Run, basename};
+use super::server::{UNKNOWN_PORT, cut, model};
 use super::{Identity, Role, Server};
 
+const ENGINE: &str = "sglang";
+/// How a server may be started, as its command line begins.
+const MODULE: &str = "python3 -m sglang.launch_server";
+const SERVE: &str = "sglang serve";
+const ROUTER: &str = "sglang-router launch";
+/// Where a router has its `/metrics`.
+const ROUTER_METRICS_PORT: u16 = 29000;
 const DEFAULT_HOST: &str = "127.0.0.1";
 const DEFAULT_PORT: u16 = 30000;
-/// Names longer than this are cut: they are labels, and anybody's to choose.
-const MAX_NAME: usize = 120;
 
 #[derive(Clone, Copy)]
 enum Key {
@@ -24,6 +31,8 @@ enum Key {
     Metrics,
     Certificate,
     Config,
+    Grpc,
+    PrometheusPort,
 }
 
 const fn valued(key: Key, spellings: &'static [&'static str]) -> Opt<Key> {
@@ -53,122 +62,119 @@ const OPTIONS: &[Opt<Key>] = &[
     },
     valued(Key::Certificate, &["--ssl-certfile"]),
     valued(Key::Config, &["--config"]),
+    Opt {
+        key: Key::Grpc,
+        spellings: &["--grpc-mode"],
+        takes_value: false,
+    },
 ];
 
-/// Recognises a server or a titled child.
+/// The same of a router.
+const ROUTER_OPTIONS: &[Opt<Key>] = &[
+    valued(Key::Host, &["--host"]),
+    valued(Key::Port, &["--port"]),
+    valued(Key::PrometheusPort, &["--prometheus-port"]),
+];
+
+/// Recognises a server, a router or a titled child.
 pub fn recognise(argv: &[&str]) -> Option<Identity> {
     if let Some(title) = argv.first()?.strip_prefix("sglang::") {
-        return role(title).map(Identity::Titled);
+        return titled(title);
     }
-    let args = server_args(argv)?;
+    let (command, args) = started_as(argv)?;
     if args.iter().any(|arg| matches!(*arg, "-h" | "--help")) {
         return None;
     }
-    Some(Identity::Server(Box::new(server(&args))))
+    let server = match command {
+        ROUTER => router(&args),
+        _ => server(command, &args),
+    };
+    Some(Identity::Server(Box::new(server)))
 }
 
-/// `scheduler_DP1_TP0` and the like, without the engine's `sglang::`.
-fn role(title: &str) -> Option<Role> {
-    const ROLES: [(&str, Role); 5] = [
+/// A title, without the engine's `sglang::`: `scheduler_DP1_TP0`, `tokenizer_worker:4711` and the like.
+fn titled(title: &str) -> Option<Identity> {
+    const ROLES: [(&str, Role); 4] = [
         ("scheduler", Role::Scheduler),
         ("detokenizer", Role::Detokenizer),
         ("data_parallel_controller", Role::DpController),
         ("tokenizer_worker", Role::TokenizerWorker),
-        ("router", Role::Router),
     ];
+    // A server that a router started, and a router: the title took the place of their arguments.
+    let destroyed = |router| {
+        let server = Server {
+            router,
+            ..Server::new(ENGINE, DEFAULT_HOST, UNKNOWN_PORT)
+        };
+        Identity::Server(Box::new(server))
+    };
+    match title {
+        "server" => return Some(destroyed(false)),
+        "router" => return Some(destroyed(true)),
+        _ => {}
+    }
     ROLES
         .iter()
         .find(|(start, _)| title.starts_with(start))
-        .map(|(_, role)| *role)
+        .map(|(_, role)| Identity::Titled(*role))
 }
 
-/// The server's own arguments, if the process itself is one: not a shell, container runtime, editor or
-/// test that merely has the words on its command line.
-fn server_args<'a>(argv: &[&'a str]) -> Option<Vec<&'a str>> {
-    let (program, args) = argv.split_first()?;
-    match basename(program) {
-        "sglang" => serve(args),
-        name if name.starts_with("python") || name.starts_with("pypy") => python(args),
-        _ => None,
+/// How the process itself was started, with the server's own arguments: not a shell, container runtime,
+/// editor or test that merely has the words on its command line.
+fn started_as<'a>(argv: &'a [&'a str]) -> Option<(&'static str, Vec<&'a str>)> {
+    match python::run(argv) {
+        Some(Run::Module(name, args)) => match name {
+            "sglang.launch_server" => Some((MODULE, args.to_vec())),
+            "sglang" | "sglang.cli.main" => serve(args),
+            "sglang_router.launch_router" => Some((ROUTER, args.to_vec())),
+            "sglang_router" | "smg" => launch(args),
+            _ => None,
+        },
+        Some(Run::Script(path, args)) => match basename(path) {
+            "launch_server.py"
+                if path == "sglang/launch_server.py"
+                    || path.ends_with("/sglang/launch_server.py") =>
+            {
+                Some((MODULE, args.to_vec()))
+            }
+            name => program(name, args),
+        },
+        None => program(basename(argv.first()?), argv.get(1..)?),
     }
 }
 
-/// What Python is told to run: a module or a script, after options of its own.
-fn python<'a>(args: &[&'a str]) -> Option<Vec<&'a str>> {
-    let mut at = 0;
-    while let Some(&arg) = args.get(at) {
-        at += 1;
-        let Some(flags) = arg.strip_prefix('-') else {
-            return script(arg, &args[at..]);
-        };
-        if flags.starts_with('-') {
-            // `--check-hash-based-pycs WHEN` is the only long option.
-            at += usize::from(arg == "--check-hash-based-pycs");
-            continue;
-        }
-        // Flags may be joined (`-uB`); the first that takes a value takes the rest or the next word.
-        let Some((i, flag)) = flags.char_indices().find(|(_, c)| "cmWX".contains(*c)) else {
-            continue;
-        };
-        let joined = &flags[i + 1..];
-        let value = if joined.is_empty() {
-            at += 1;
-            args.get(at - 1)?
-        } else {
-            joined
-        };
-        match flag {
-            'm' => return module(value, args.get(at..).unwrap_or_default()),
-            'c' => return None,
-            _ => {}
-        }
-    }
-    None
-}
-
-fn module<'a>(name: &str, args: &[&'a str]) -> Option<Vec<&'a str>> {
+/// A program that the packages install.
+fn program<'a>(name: &str, args: &[&'a str]) -> Option<(&'static str, Vec<&'a str>)> {
     match name {
-        "sglang.launch_server" => Some(args.to_vec()),
-        "sglang" | "sglang.cli.main" => serve(args),
+        "sglang" => serve(args),
+        "sglang-router" | "smg" | "amg" => launch(args),
         _ => None,
     }
 }
 
-fn script<'a>(path: &str, args: &[&'a str]) -> Option<Vec<&'a str>> {
-    if path == "sglang/launch_server.py" || path.ends_with("/sglang/launch_server.py") {
-        Some(args.to_vec())
-    } else if basename(path) == "sglang" {
-        serve(args)
-    } else {
-        None
+/// `launch …` of a router.
+fn launch<'a>(args: &[&'a str]) -> Option<(&'static str, Vec<&'a str>)> {
+    match args.split_first()? {
+        (&"launch", args) => Some((ROUTER, args.to_vec())),
+        _ => None,
     }
 }
 
 /// `serve MODEL …`: the model may come first, without its option.
-fn serve<'a>(args: &[&'a str]) -> Option<Vec<&'a str>> {
+fn serve<'a>(args: &[&'a str]) -> Option<(&'static str, Vec<&'a str>)> {
     let (&"serve", args) = args.split_first()? else {
         return None;
     };
     let positional = args.first().is_some_and(|arg| !arg.starts_with('-'));
     let option = positional.then_some("--model-path");
-    Some(option.into_iter().chain(args.iter().copied()).collect())
+    let args = option.into_iter().chain(args.iter().copied()).collect();
+    Some((SERVE, args))
 }
 
-fn server(args: &[&str]) -> Server {
+fn server(command: &'static str, args: &[&str]) -> Server {
     let mut server = Server {
-        engine: "sglang",
-        host: DEFAULT_HOST.to_owned(),
-        port: DEFAULT_PORT,
-        model: None,
-        tp: 1,
-        dp: 1,
-        pp: 1,
-        ep: 1,
-        nodes: 1,
-        node_rank: 0,
-        metrics: false,
-        tls: false,
-        config_file: false,
+        command,
+        ..Server::new(ENGINE, DEFAULT_HOST, DEFAULT_PORT)
     };
     let (mut path, mut served) = (None, None);
     args::parse(args, OPTIONS, |key, value| {
@@ -176,7 +182,7 @@ fn server(args: &[&str]) -> Server {
         let number = |default| value.parse().unwrap_or(default);
         match key {
             Key::Host => server.host = cut(value),
-            Key::Port => server.port = value.parse().unwrap_or(DEFAULT_PORT),
+            Key::Port => server.set_port(value),
             Key::ModelPath => path = Some(value),
             Key::ServedName => served = Some(value),
             Key::Tp => server.tp = number(1),
@@ -188,24 +194,30 @@ fn server(args: &[&str]) -> Server {
             Key::Metrics => server.metrics = true,
             Key::Certificate => server.tls = true,
             Key::Config => server.config_file = true,
+            Key::Grpc => server.grpc = true,
+            Key::PrometheusPort => {}
         }
     });
-    server.model = served
-        .or_else(|| path.map(|path: &str| basename(path.trim_end_matches('/'))))
-        .filter(|name| !name.is_empty())
-        .map(cut);
+    server.model = model(served, path);
     server
 }
 
-fn basename(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
-}
-
-fn cut(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '_' } else { c })
-        .take(MAX_NAME)
-        .collect()
+fn router(args: &[&str]) -> Server {
+    let mut server = Server {
+        router: true,
+        metrics_port: Some(ROUTER_METRICS_PORT),
+        ..Server::new(ENGINE, DEFAULT_HOST, DEFAULT_PORT)
+    };
+    args::parse(args, ROUTER_OPTIONS, |key, value| {
+        let value = value.unwrap_or_default();
+        match key {
+            Key::Host => server.host = cut(value),
+            Key::Port => server.set_port(value),
+            Key::PrometheusPort => server.metrics_port = value.parse().ok(),
+            _ => {}
+        }
+    });
+    server
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Which processes belong to which server: its descendants, each with its role.
 
+use std::net::SocketAddr;
+
 use super::{Identity, Processes, Role, Server};
 
 /// Longest chain of parents followed: a guard against a table that changes while it is read.
@@ -14,6 +16,8 @@ pub struct Tree {
     pub start_ticks: u64,
     /// What its command line says.
     pub server: Server,
+    /// Where its main process listens, the lowest port first; `None` if nobody could tell.
+    pub listening: Option<Vec<SocketAddr>>,
     /// Every process with its role, by pid; the main process among them.
     pub members: Vec<(u32, Role)>,
 }
@@ -30,6 +34,7 @@ pub fn trees(processes: &Processes) -> Vec<Tree> {
                 pid: process.pid,
                 start_ticks: process.start_ticks,
                 server: (**server).clone(),
+                listening: None,
                 members: Vec::new(),
             });
         }
@@ -41,11 +46,14 @@ pub fn trees(processes: &Processes) -> Vec<Tree> {
         let owner = ancestors(processes, process.pid)
             .find_map(|pid| trees.iter().position(|tree| tree.pid == pid));
         if let Some(owner) = owner {
-            let role = match process.identity {
-                Some(Identity::Titled(role)) => role,
-                Some(Identity::Server(_)) if process.pid == trees[owner].pid => Role::Main,
-                _ => Role::Helper,
-            };
+            let role =
+                match process.identity {
+                    Some(Identity::Titled(role)) => role,
+                    Some(Identity::Server(ref it)) if process.pid == trees[owner].pid => {
+                        if it.router { Role::Router } else { Role::Main }
+                    }
+                    _ => Role::Helper,
+                };
             trees[owner].members.push((process.pid, role));
         }
     }

@@ -4,6 +4,8 @@
 //! [`serve`] is the probe, run as `rs.d.plugin --host-probe SOCKET` beside the container by the launcher;
 //! [`HostProbe`] asks it from inside. It answers its own user only, about that user's processes only.
 
+#![allow(dead_code, unused_imports)]
+
 mod client;
 mod log_tail;
 mod process;

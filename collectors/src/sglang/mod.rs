@@ -25,7 +25,8 @@ use anyhow::Context as _;
 use netdata_plugin::module::{Collector, Discover, Job};
 use serde::Deserialize;
 
-use crate::engine::{Address, Processes, Tree, identify, trees};
+use crate::engine::{Address, Processes, Tree, identify, locate, trees};
+use crate::host_probe::HostProbe;
 use crate::modules::{Context, Module};
 use crate::processes::{Listener, Listeners, effective_uid};
 use collector::ServerCollector;
@@ -108,6 +109,7 @@ struct Finder {
     options: Options,
     update_every: u32,
     proc_root: PathBuf,
+    host_probe: Arc<HostProbe>,
     processes: Processes,
     servers: Arc<Servers>,
 }
@@ -118,6 +120,7 @@ impl Finder {
             update_every: context.update_every.max(options.update_every.get()),
             options,
             proc_root: context.proc_root.clone(),
+            host_probe: Arc::clone(&context.host_probe),
             processes: Processes::new(&context.proc_root, identify),
             servers: Arc::default(),
         }
@@ -143,6 +146,12 @@ impl Discover for Finder {
             .scan(Instant::now())
             .with_context(|| format!("listing {}", self.proc_root.display()))?;
         let mut trees = trees(&self.processes);
+        let now = Instant::now();
+        locate(
+            &mut trees,
+            |id| self.host_probe.listening(id, now),
+            |pid| Some(self.processes.get(pid)?.start_ticks),
+        );
         prefer_listening(&mut trees, &self.proc_root);
         let servers = by_name(trees);
         let jobs = servers.keys().map(|name| self.job(name)).collect();
@@ -168,7 +177,7 @@ fn prefer_listening(trees: &mut [Tree], proc_root: &Path) {
 
 /// SGLang's servers by name. Of several with one address, or one name for their charts, the first is taken.
 fn by_name(mut trees: Vec<Tree>) -> BTreeMap<String, Arc<Tree>> {
-    trees.retain(|tree| tree.server.engine == "sglang");
+    trees.retain(|tree| tree.server.engine == "sglang" && !tree.server.router);
     let mut chart_types = Vec::with_capacity(trees.len());
     let mut servers = BTreeMap::new();
     for tree in trees {

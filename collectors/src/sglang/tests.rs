@@ -18,7 +18,7 @@ fn options(text: &str) -> anyhow::Result<Options> {
 fn finder(proc: &FakeProc, update_every: u32) -> Finder {
     let context = Context {
         proc_root: proc.path().to_owned(),
-        host_probe: Arc::new(crate::host_probe::HostProbe::new(None)),
+        host_probe: Arc::new(HostProbe::new(None)),
         gpu_usage: Arc::default(),
         update_every,
         config: Dirs::default(),

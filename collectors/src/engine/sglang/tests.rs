@@ -1,6 +1,7 @@
 //! Command lines of servers and of what only looks like one.
 
 use super::*;
+use crate::engine::server::MAX_NAME;
 use crate::engine::{Address, identify};
 use crate::fixtures;
 
@@ -17,7 +18,9 @@ fn argv(line: &str) -> Vec<&str> {
 
 fn read(line: &str) -> Option<Server> {
     match recognise(&argv(line))? {
-        Identity::Server(server) => Some(*server),
+        Identity::Server(server) => {
+            (!server.router && server.port != UNKNOWN_PORT).then_some(*server)
+        }
         Identity::Titled(_) => None,
     }
 }
@@ -190,8 +193,6 @@ fn titled_children_have_the_role_of_their_title() {
         ("sglang::detokenizer", Some(Role::Detokenizer)),
         ("sglang::data_parallel_controller", Some(Role::DpController)),
         ("sglang::tokenizer_worker:4711", Some(Role::TokenizerWorker)),
-        ("sglang::router", Some(Role::Router)),
-        ("sglang::server", None),
         ("sglang::", None),
     ] {
         assert_eq!(
@@ -199,6 +200,35 @@ fn titled_children_have_the_role_of_their_title() {
             expected.map(Identity::Titled),
             "{title}"
         );
+    }
+}
+
+#[test]
+fn routers_and_what_they_started_are_servers_whose_port_may_be_unknown() {
+    for (line, router, port) in [
+        ("sglang::router", true, UNKNOWN_PORT),
+        ("sglang::server", false, UNKNOWN_PORT),
+        ("sglang-router launch --port 31000", true, 31000),
+        ("python -m sglang_router.launch_router", true, DEFAULT_PORT),
+        ("smg launch --port 31001", true, 31001),
+    ] {
+        let Some(Identity::Server(server)) = recognise(&argv(line)) else {
+            panic!("not recognised: {line}")
+        };
+        assert_eq!((server.router, server.port), (router, port), "{line}");
+    }
+}
+
+#[test]
+fn the_way_it_was_started_is_known() {
+    for (line, command) in [
+        (
+            "python -m sglang.launch_server",
+            "python3 -m sglang.launch_server",
+        ),
+        ("python /v/bin/sglang serve m", "sglang serve"),
+    ] {
+        assert_eq!(read(line).unwrap().command, command);
     }
 }
 
