@@ -96,7 +96,8 @@ fn every_server_of_every_table_is_found_and_nothing_else() {
             .map(|it| (*it).to_owned())
             .collect();
         let mut found = found(&lines[1..]);
-        (expected.sort(), found.sort());
+        expected.sort();
+        found.sort();
         assert_eq!(found, expected, "{}", lines[0]);
         tables += 1;
     }

@@ -62,7 +62,7 @@ pub fn recognise(argv: &[&str]) -> Option<Identity> {
         _ => return None,
     };
     let helps = |arg: &&str| *arg == "-h" || arg.starts_with("--help");
-    (!args.iter().any(|arg| helps(&arg))).then(|| Identity::Server(Box::new(server(&args))))
+    (!args.iter().any(helps)).then(|| Identity::Server(Box::new(server(&args))))
 }
 
 /// `serve MODEL …`.

@@ -38,8 +38,11 @@ const NO_SOCKETS_KEEP: Duration = Duration::from_secs(2);
 pub struct HostProbe {
     socket: Option<PathBuf>,
     state: Mutex<State>,
-    sockets: Mutex<BTreeMap<ProcessId, (Instant, Option<Vec<SocketAddr>>)>>,
+    sockets: Mutex<BTreeMap<ProcessId, Sockets>>,
 }
+
+/// Until when it holds, and where a process listens if that was told.
+type Sockets = (Instant, Option<Vec<SocketAddr>>);
 
 /// What is known of the probe.
 #[derive(Debug, Default)]
