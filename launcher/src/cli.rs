@@ -33,7 +33,7 @@ pub enum Command {
     /// Get the image, or a newer one of the same name
     Pull(PullArgs),
     /// Start Netdata, getting the image first if there is none
-    Start(StartFlags),
+    Start(StartArgs),
     /// Stop Netdata and everything it started
     Stop,
     /// Stop, then start with the flags of the last start, unless given anew
@@ -52,6 +52,11 @@ pub enum Command {
     Config(JsonFlag),
     /// Look for what keeps Netdata or its charts from working, and say what to do
     Doctor(DoctorArgs),
+    /// Connect to Netdata Cloud with a token from .env, a file or standard input
+    Claim(ClaimArgs),
+    /// Keep Netdata running over logouts and reboots
+    #[command(subcommand)]
+    Service(ServiceCommand),
     /// Open the dashboard in a browser, or say how to reach it
     Open,
     /// Remove downloads, leftovers of pulls and old logs; what runs is left alone
@@ -98,6 +103,46 @@ pub struct PullArgs {
     /// docker://NAME, a SIF file, docker-archive:FILE, oci:DIR, a definition file, or `debian`
     #[arg(long, value_name = "SOURCE")]
     pub image: Option<String>,
+}
+
+/// Flags of `start` alone.
+#[derive(Debug, Args)]
+pub struct StartArgs {
+    /// Those that `restart` has too
+    #[command(flatten)]
+    pub flags: StartFlags,
+    /// Stay until Netdata ends, and end it on Ctrl-C or TERM: for service managers
+    #[arg(long)]
+    pub foreground: bool,
+    /// The same, and end it when the calling script ends: for batch jobs
+    #[arg(long, conflicts_with = "foreground")]
+    pub until_job_ends: bool,
+}
+
+/// Flags of `claim`. There is none for the token: arguments can be seen by every user.
+#[derive(Debug, Args)]
+pub struct ClaimArgs {
+    /// File with the token, `-` for standard input [NETDATA_CLAIM_TOKEN]
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Rooms to join, ids parted by commas [NETDATA_CLAIM_ROOMS]
+    #[arg(long, value_name = "IDS")]
+    pub rooms: Option<String>,
+}
+
+/// Verbs of `service`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum ServiceCommand {
+    /// Start at boot: a systemd user unit, or cron where there is no systemd for users
+    Install {
+        /// Use cron's @reboot in any case
+        #[arg(long)]
+        cron: bool,
+    },
+    /// Take that back; what runs is left alone
+    Remove,
+    /// Show what is installed
+    Status,
 }
 
 /// Flags of `start` and `restart`, as text: `settings` checks them together with the environment.

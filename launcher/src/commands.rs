@@ -1,14 +1,17 @@
 //! The verbs, and what all of them need: the home, the settings' layers and the instance.
 
+mod claim;
 mod clean;
 mod config;
 mod doctor;
 mod exec;
+mod foreground;
 mod logs;
 mod open;
 mod pages;
 mod pull;
 mod restart;
+mod service;
 mod start;
 mod status;
 mod stop;
@@ -56,7 +59,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     let scene = Scene::new(cli.home, cli.env_file)?;
     match cli.command {
         Command::Pull(args) => pull::run(&scene, &args),
-        Command::Start(flags) => start::run(&scene, &flags),
+        Command::Start(args) => foreground::start(&scene, &args),
         Command::Stop => stop::run(&scene),
         Command::Restart(flags) => restart::run(&scene, flags),
         Command::Update(args) => update::run(&scene, &args),
@@ -66,6 +69,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Logs(args) => logs::run(&scene, &args),
         Command::Config(args) => config::run(&scene, &args),
         Command::Doctor(args) => doctor::run(&scene, &args),
+        Command::Claim(args) => claim::run(&scene, &args),
+        Command::Service(verb) => service::run(&scene, verb),
         Command::Open => open::run(&scene),
         Command::Clean(args) => clean::run(&scene, &args),
         Command::Uninstall(args) => uninstall::run(&scene, &args),

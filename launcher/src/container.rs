@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use nix::unistd::{Uid, User};
 
+use crate::claim;
 use crate::files;
 use crate::instance::{CACHE_INSIDE, beside};
 use crate::mounts::{self, HOST_ROOT};
@@ -15,7 +16,7 @@ use crate::parts::Parts;
 use crate::paths::Paths;
 use crate::process::Proc;
 use crate::runtime::{Bind, Container};
-use crate::settings::{Claim, Gpu, Secret, Settings};
+use crate::settings::{Gpu, Settings};
 
 /// Where Netdata looks for plugins that are not its own, in every image.
 pub const PLUGIN_INSIDE: &str = "/etc/netdata/custom-plugins.d/rs.d.plugin";
@@ -122,14 +123,16 @@ pub fn prepare(
     };
     let conf = netdata_conf::generate(&input, settings);
     binds.extend(configuration(paths, &conf, &parts)?);
-    if let Some(claim) = &settings.claim {
-        let path = paths.generated("claim.conf");
-        files::write_private(&path, claim_conf(claim).as_bytes())?;
-        binds.push(Bind::read_only(
-            path,
-            Path::new(USER_INSIDE).join("claim.conf"),
-        ));
-    }
+    // Bound in any case: a running Netdata can then be claimed.
+    let claim = paths.generated(claim::FILE);
+    files::write_private(
+        &claim,
+        claim::conf(paths, settings.claim.as_ref())?.as_bytes(),
+    )?;
+    binds.push(Bind::read_only(
+        claim,
+        Path::new(USER_INSIDE).join(claim::FILE),
+    ));
     binds.extend(settings.binds.iter().map(|spec| Bind {
         source: spec.source.clone(),
         destination: spec.destination.clone(),
@@ -169,6 +172,17 @@ pub fn trial(paths: &Paths, proc: &Proc, settings: &Settings) -> Result<Containe
     })
 }
 
+/// A container to speak to the Netdata that runs from `image`: it sees the same run directory, and no more.
+pub fn beside(paths: &Paths, image: &Path) -> Container {
+    Container {
+        image: image.to_owned(),
+        lib: paths.state_dir("empty"),
+        binds: vec![Bind::writable(paths.state_dir("run"), RUN_INSIDE)],
+        env: [("NETDATA_RUN_DIR".to_owned(), RUN_INSIDE.to_owned())].into(),
+        ..Container::default()
+    }
+}
+
 /// Whether to bring in the driver's libraries.
 fn nvidia(proc: &Proc, settings: &Settings) -> bool {
     match settings.gpu {
@@ -176,22 +190,6 @@ fn nvidia(proc: &Proc, settings: &Settings) -> bool {
         Gpu::Off => false,
         Gpu::Auto => proc.path("driver/nvidia/version").exists(),
     }
-}
-
-/// A file rather than the environment, which every plugin would inherit.
-fn claim_conf(claim: &Claim) -> String {
-    let mut text = format!("[global]\n    token = {}\n", claim.token.reveal());
-    let url = claim.url.as_deref().unwrap_or("https://app.netdata.cloud");
-    text += &format!("    url = {url}\n");
-    for (name, value) in [
-        ("rooms", claim.rooms.as_deref()),
-        ("proxy", claim.proxy.as_ref().map(Secret::reveal)),
-    ] {
-        if let Some(value) = value {
-            text += &format!("    {name} = {value}\n");
-        }
-    }
-    text
 }
 
 fn in_host_root(path: &Path) -> PathBuf {
@@ -242,8 +240,8 @@ fn configuration(paths: &Paths, conf: &NetdataConf, parts: &Parts) -> Result<Vec
     }
     for source in entries(&own)? {
         match source.file_name().and_then(|name| name.to_str()) {
-            // The generated one contains it.
-            Some("netdata.conf") => {}
+            // The generated ones contain them.
+            Some("netdata.conf" | claim::FILE) => {}
             // Beside our plugin, not over it.
             Some("custom-plugins.d") => {
                 let inside = Path::new(USER_INSIDE).join("custom-plugins.d");
@@ -281,22 +279,6 @@ mod tests {
 
     fn settings() -> Settings {
         Settings::resolve(&StartFlags::default(), &Layers::default()).unwrap()
-    }
-
-    #[test]
-    fn a_claim_goes_into_a_file_and_says_only_what_is_set() {
-        let claim = Claim {
-            token: Secret::new("abc".to_owned()),
-            rooms: Some("r1,r2".to_owned()),
-            url: None,
-            proxy: None,
-        };
-        let text = claim_conf(&claim);
-        assert!(text.starts_with("[global]\n    token = abc\n"), "{text}");
-        assert!(
-            text.contains("rooms = r1,r2") && !text.contains("proxy"),
-            "{text}"
-        );
     }
 
     #[test]

@@ -28,6 +28,18 @@ fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
     fs::rename(&new, path)
 }
 
+/// Writes into the file that is there: what is bound into a running container stays the same file.
+pub fn rewrite_private(path: &Path, content: &[u8]) -> Result<()> {
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(content));
+    written.with_context(|| format!("writing {}", path.display()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -30,6 +30,11 @@ pub fn is_set() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
+/// Forgets that one arrived, once it is being obeyed.
+pub fn clear() {
+    INTERRUPTED.store(false, Ordering::Relaxed);
+}
+
 /// Fails once one of them arrived.
 pub fn check() -> Result<()> {
     if is_set() {

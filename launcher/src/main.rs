@@ -6,6 +6,7 @@ mod say;
 mod api;
 mod checks;
 mod child;
+mod claim;
 mod cli;
 mod commands;
 mod container;

@@ -227,23 +227,33 @@ impl Settings {
     }
 }
 
-/// The values stay out of every error: two of them are secrets.
 fn claim(layers: &Layers) -> Result<Option<Claim>> {
-    let value = |key: &str| match layers.get(key) {
-        Some(text) if text.chars().any(char::is_control) => {
-            bail!("{key} has a line break or another control character in it")
+    let token = Claim::value(layers, "NETDATA_CLAIM_TOKEN")?;
+    token
+        .map(|token| Claim::with_token(Secret::new(token), layers))
+        .transpose()
+}
+
+impl Claim {
+    /// This token, with the rest as it is set.
+    pub fn with_token(token: Secret, layers: &Layers) -> Result<Self> {
+        Ok(Self {
+            token,
+            rooms: Self::value(layers, "NETDATA_CLAIM_ROOMS")?,
+            url: Self::value(layers, "NETDATA_CLAIM_URL")?,
+            proxy: Self::value(layers, "NETDATA_CLAIM_PROXY")?.map(Secret::new),
+        })
+    }
+
+    /// The values stay out of every error: two of them are secrets.
+    fn value(layers: &Layers, key: &str) -> Result<Option<String>> {
+        match layers.get(key) {
+            Some(text) if text.chars().any(char::is_control) => {
+                bail!("{key} has a line break or another control character in it")
+            }
+            text => Ok(text.map(str::to_owned)),
         }
-        text => Ok(text.map(str::to_owned)),
-    };
-    let Some(token) = value("NETDATA_CLAIM_TOKEN")? else {
-        return Ok(None);
-    };
-    Ok(Some(Claim {
-        token: Secret::new(token),
-        rooms: value("NETDATA_CLAIM_ROOMS")?,
-        url: value("NETDATA_CLAIM_URL")?,
-        proxy: value("NETDATA_CLAIM_PROXY")?.map(Secret::new),
-    }))
+    }
 }
 
 #[cfg(test)]

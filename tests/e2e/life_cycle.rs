@@ -269,3 +269,40 @@ pub fn reboot(place: &Place) -> anyhow::Result<()> {
     other.stop()?;
     Ok(())
 }
+
+/// In the foreground it ends what it started on TERM, with 0; and when Netdata dies it says so, with 1.
+pub fn foreground(place: &Place) -> anyhow::Result<()> {
+    let instance = Instance::new(place, "foreground", &["--foreground"])?;
+    for (killed, expected) in [(false, Some(0)), (true, Some(1))] {
+        let mut launcher = instance.spawn_start()?;
+        wait_for("the plugin", Duration::from_secs(60), || {
+            instance.plugin_pid()
+        })?;
+        wait_for("a complete start", Duration::from_secs(60), || {
+            ensure!(
+                instance.home.join("state/generated/start.json").exists(),
+                "not yet"
+            );
+            Ok(())
+        })?;
+        if killed {
+            murder(instance.outer_pid()?)?;
+        } else {
+            kill(Pid::from_raw(launcher.id().cast_signed()), Signal::SIGTERM)?;
+        }
+        let code = wait_for("its end", Duration::from_secs(40), || {
+            launcher.try_wait()?.context("it goes on")
+        })?;
+        ensure!(
+            code.code() == expected,
+            "killed: {killed}, exit code {code}"
+        );
+        ensure!(
+            instance.processes().is_empty(),
+            "left behind: {:?}",
+            instance.processes()
+        );
+        let _ = std::fs::remove_file(instance.home.join("state/generated/start.json"));
+    }
+    Ok(())
+}

@@ -64,6 +64,10 @@ const ALONE: &[(&str, Alone)] = &[
         life_cycle::reboot,
     ),
     ("a_taken_port_is_named_with_its_holder", ports::taken),
+    (
+        "a_start_in_the_foreground_ends_with_its_signal_and_with_netdata",
+        life_cycle::foreground,
+    ),
 ];
 
 const SHARED: &[(&str, Shared)] = &[

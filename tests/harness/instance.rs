@@ -110,6 +110,22 @@ impl Instance {
         self.launcher(&words)
     }
 
+    /// `start` in a process of its own, for `--foreground`.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn spawn_start(&self) -> anyhow::Result<std::process::Child> {
+        self.place
+            .command(self.place.dist.join("bin/launcher"))
+            .arg("--home")
+            .arg(&self.home)
+            .arg("start")
+            .args(&self.flags)
+            .stdin(Stdio::null())
+            .spawn()
+            .context("cannot run the launcher")
+    }
+
     /// `start`, which has to succeed.
     ///
     /// # Errors

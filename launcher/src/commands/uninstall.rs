@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
+use super::service::Service;
 use super::{Scene, stop};
 use crate::cli::UninstallArgs;
 use crate::paths::Paths;
@@ -22,6 +23,7 @@ pub(super) fn run(scene: &Scene, args: &UninstallArgs) -> Result<ExitCode> {
         let _lock = scene.take("uninstall")?;
         if !args.dry_run {
             out!("{}", stop::end(scene)?);
+            Service::of(scene)?.remove_quietly()?;
         }
         let above = fs::read_to_string(paths.made_for_home()).unwrap_or_default();
         remove_home(paths, args.keep_data, &mut removal)?;

@@ -44,7 +44,7 @@ impl Lab {
         self.program("bin/apptainer", &script);
     }
 
-    fn program(&self, name: &str, script: &str) {
+    pub fn program(&self, name: &str, script: &str) {
         fs::write(self.path(name), format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(self.path(name), Permissions::from_mode(0o755)).unwrap();
     }
