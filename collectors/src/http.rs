@@ -1,6 +1,7 @@
 //! Fetches pages over plain HTTP from addresses of this host: no names, no redirects, no proxy, one
 //! request at a time over a connection that is kept.
 
+use std::fmt;
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -18,6 +19,17 @@ pub struct Client {
     url: String,
     timeout: Duration,
     max_body: usize,
+    /// The header's value; in no error and no `Debug`.
+    bearer: Option<Secret>,
+}
+
+/// What must not be printed.
+struct Secret(String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
 }
 
 impl Client {
@@ -53,7 +65,15 @@ impl Client {
             url: format!("http://{address}{path}"),
             timeout,
             max_body,
+            bearer: None,
         })
+    }
+
+    /// The same, with `key` in the header `Authorization` of every request.
+    #[must_use]
+    pub fn with_bearer(mut self, key: Option<&str>) -> Self {
+        self.bearer = key.map(|key| Secret(format!("Bearer {key}")));
+        self
     }
 
     /// What is fetched.
@@ -77,7 +97,11 @@ impl Client {
 
     fn attempt(&self, body: &mut Vec<u8>) -> Result<u16, ureq::Error> {
         body.clear();
-        let mut response = self.agent.get(&self.url).call()?;
+        let mut request = self.agent.get(&self.url);
+        if let Some(Secret(bearer)) = &self.bearer {
+            request = request.header("authorization", bearer);
+        }
+        let mut response = request.call()?;
         let status = response.status().as_u16();
         let mut reader = response
             .body_mut()

@@ -118,6 +118,25 @@ impl Server {
         }
     }
 
+    /// How to change the running command line so that there are metrics. Arguments are not repeated: they may
+    /// hold keys.
+    #[must_use]
+    pub fn metrics_advice(&self) -> String {
+        let file = if self.config_file {
+            ", or `enable-metrics: true` to its --config file"
+        } else {
+            ""
+        };
+        match self.command {
+            "" => "add --enable-metrics to its command line and start it again".to_owned(),
+            command => format!(
+                "add --enable-metrics to its arguments and start it again as \
+                 `{command} … --port {} --enable-metrics`{file}",
+                self.port
+            ),
+        }
+    }
+
     /// An instance whose charts begin with `<kind>_<port>`, or `<kind>_<host>_<port>` where that is not
     /// plain loopback.
     #[must_use]
@@ -182,6 +201,24 @@ pub mod tests {
             assert_eq!(server.name(), name, "{host}");
             assert_eq!(server.instance("sglang", "").chart_type, chart_type);
         }
+    }
+
+    #[test]
+    fn the_advice_is_the_change_to_the_command_that_runs() {
+        let mut server = server("::1", 31000);
+        assert!(
+            server
+                .metrics_advice()
+                .starts_with("add --enable-metrics to its command line")
+        );
+        server.command = "sglang serve";
+        server.config_file = true;
+        let advice = server.metrics_advice();
+        assert!(
+            advice.contains("`sglang serve … --port 31000 --enable-metrics`"),
+            "{advice}"
+        );
+        assert!(advice.contains("`enable-metrics: true`"), "{advice}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use netdata_plugin::module::{Collector, Tick};
 
 use super::activity::Schedulers;
 use super::ends::{Doing, Ends};
+use super::fallback::Fallback;
 use super::history::History;
 use super::record::{Instances, Page, Reading, record, record_ends};
 use super::scrape::Reader;
@@ -20,7 +21,8 @@ use super::snapshot::Snapshot;
 use super::state::{Finding, State, announce, judge};
 use super::stretch::Stretch;
 use super::{Options, Servers};
-use crate::engine::{Address, Role, Tree};
+use crate::engine::{Address, Role, Server, Tree};
+use crate::host_probe::HostProbe;
 use crate::http::Client;
 use crate::processes::{Listener, Listeners, Stat, effective_uid};
 
@@ -45,6 +47,7 @@ pub struct ServerCollector {
     options: Options,
     life: Option<Life>,
     ends: Ends,
+    fallback: Fallback,
     instances: Instances,
     reader: Reader,
     snapshot: Snapshot,
@@ -78,8 +81,15 @@ struct Fetched {
 impl ServerCollector {
     /// The job of the server `name` among `servers`.
     #[must_use]
-    pub fn new(name: String, servers: Arc<Servers>, proc_root: PathBuf, options: Options) -> Self {
+    pub fn new(
+        name: String,
+        servers: Arc<Servers>,
+        proc_root: PathBuf,
+        host_probe: Arc<HostProbe>,
+        options: Options,
+    ) -> Self {
         Self {
+            fallback: Fallback::new(host_probe, options.api_key_file.clone()),
             name,
             servers,
             proc_root,
@@ -149,7 +159,7 @@ impl ServerCollector {
             Ok(404) => {
                 life.answers();
                 life.ask_again_at = Some(at + ASK_AGAIN_AFTER);
-                life.tell_no_metrics(&tree.server.name());
+                life.tell_no_metrics(&tree.server);
                 return Err(Finding::NoPage);
             }
             Ok(status) => {
@@ -182,6 +192,16 @@ impl ServerCollector {
         log::info!("it has ended, {}", doing.explain());
         if life.own {
             self.ends.add(doing, tick.now);
+        }
+    }
+
+    /// Records what a server without metrics says elsewhere.
+    fn fall_back(&mut self, tree: &Tree, may_ask: bool, now: Instant, frame: &mut Frame) {
+        if let Address::Literal(address) = tree.server.address()
+            && let Some(figures) = self.fallback.read(tree, address, may_ask, now)
+            && let Some(base) = self.instances.server()
+        {
+            self.fallback.record(&figures, base, frame);
         }
     }
 
@@ -250,6 +270,14 @@ impl Collector for ServerCollector {
             page,
         };
         record(&reading, &mut self.instances, frame);
+        if finding == Finding::NoPage && life.own {
+            self.fall_back(
+                &tree,
+                !schedulers.stopped && !schedulers.uninterruptible,
+                tick.now,
+                frame,
+            );
+        }
         self.ends.remembers(tick.now);
         record_ends(&self.ends, &self.instances, frame);
         life.enter(state);
@@ -325,11 +353,13 @@ impl Life {
         self.state = Some(state);
     }
 
-    fn tell_no_metrics(&mut self, server: &str) {
+    fn tell_no_metrics(&mut self, server: &Server) {
         if !std::mem::replace(&mut self.told_no_metrics, true) {
             log::warn!(
-                "{server} has no metrics, only its state and its processes are charted: \
-                 for the others add --enable-metrics to its command line and start it again"
+                "{} has no metrics: only its state, its processes and what its log or its load endpoints \
+                 tell are charted. For the rest {}",
+                server.name(),
+                server.metrics_advice()
             );
         }
     }

@@ -71,6 +71,7 @@ impl Rig {
             format!("127.0.0.1:{port}"),
             Arc::clone(&servers),
             proc.path().to_owned(),
+            Arc::new(HostProbe::new(None)),
             Options::default(),
         );
         // As whom the processes of `FakeProc` run.

@@ -5,6 +5,7 @@ mod activity;
 mod charts;
 mod collector;
 mod ends;
+mod fallback;
 mod history;
 mod ranks;
 mod record;
@@ -53,6 +54,8 @@ pub struct Options {
     pub window: NonZeroU32,
     /// Seconds for which the end of a server is remembered, and charted after it.
     pub ends_window: NonZeroU32,
+    /// A file with the API key for servers that have neither metrics nor a log, and want one.
+    pub api_key_file: Option<PathBuf>,
     /// Thresholds that latencies shall keep to.
     pub slo: slo::Slo,
 }
@@ -68,6 +71,7 @@ impl Default for Options {
             timeout: THREE,
             window: SIXTY,
             ends_window: HOUR,
+            api_key_file: None,
             slo: slo::Slo::default(),
         }
     }
@@ -129,11 +133,12 @@ impl Finder {
     fn job(&self, name: &str) -> Job {
         let (name, servers) = (name.to_owned(), Arc::clone(&self.servers));
         let (proc_root, options) = (self.proc_root.clone(), self.options.clone());
+        let host_probe = Arc::clone(&self.host_probe);
         Job {
             name: name.clone(),
             update_every: self.update_every,
             start: Box::new(move || {
-                let collector = ServerCollector::new(name, servers, proc_root, options);
+                let collector = ServerCollector::new(name, servers, proc_root, host_probe, options);
                 Ok(Box::new(collector) as Box<dyn Collector>)
             }),
         }

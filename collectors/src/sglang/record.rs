@@ -76,6 +76,11 @@ struct PageInstances {
 }
 
 impl Instances {
+    /// Of the server recorded last.
+    pub fn server(&self) -> Option<&Instance> {
+        self.server.as_ref().map(|(_, instance)| &**instance)
+    }
+
     fn of_server(&mut self, server: &Server) -> Arc<Instance> {
         match &self.server {
             Some((known, instance)) if known == server => Arc::clone(instance),
