@@ -18,6 +18,9 @@ pub struct Args {
     /// Run only these modules, whatever rs.d.conf says.
     #[arg(short, long, value_name = "MODULE", value_delimiter = ',')]
     pub modules: Vec<String>,
+    /// Run only the job of this name.
+    #[arg(short, long, value_name = "JOB")]
+    pub job: Option<String>,
     /// Read the configuration from this directory before the stock one.
     #[arg(short, long, value_name = "DIR")]
     pub config_dir: Option<PathBuf>,

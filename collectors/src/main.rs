@@ -18,11 +18,12 @@ mod prometheus;
 mod rate;
 mod servers;
 mod sglang;
+mod switched;
 
 use std::io::{IsTerminal, Read, stderr, stdin, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Parser as _;
 use log::LevelFilter;
@@ -31,7 +32,9 @@ use netdata_plugin::output::Output;
 use netdata_plugin::supervisor::{self, OpenModule, Options};
 
 use args::Args;
+use config::Switches;
 use modules::{Context, MODULES};
+use switched::Switched;
 
 /// The name under which Netdata knows the plugin.
 const PLUGIN: &str = "rs.d";
@@ -67,12 +70,13 @@ fn main() -> ExitCode {
 
 fn run(args: &Args, agent: Agent) -> anyhow::Result<()> {
     let output = Output::new(stdout());
-    let config = config::Dirs {
+    let config = config::Source {
         user: args
             .config_dir
             .clone()
             .or_else(|| agent.user_config_dir.clone()),
         stock: agent.stock_config_dir.clone(),
+        update_every: args.update_every,
     };
     let context = Context {
         proc_root: host_proc(agent.host_prefix.as_deref()),
@@ -82,7 +86,6 @@ fn run(args: &Args, agent: Agent) -> anyhow::Result<()> {
                 .as_deref()
                 .map(Path::new),
         )),
-        update_every: args.update_every,
         config,
     };
     log::info!(
@@ -92,7 +95,7 @@ fn run(args: &Args, agent: Agent) -> anyhow::Result<()> {
     );
     let modules = open_modules(args, &context)?;
     if modules.is_empty() {
-        log::info!("no module is to run: ending");
+        log::info!("rs.d.conf switches every module off: ending");
         output.write(DISABLE);
         return Ok(());
     }
@@ -112,38 +115,35 @@ fn run(args: &Args, agent: Agent) -> anyhow::Result<()> {
     )
 }
 
-/// Opens every module that is switched on. A mistake in one module's file costs that module alone.
+/// Every module that may run: those asked for, or those that rs.d.conf switches on now or later. None if it
+/// switches all of them off.
 fn open_modules(args: &Args, context: &Context) -> anyhow::Result<Vec<OpenModule>> {
+    let known: Vec<&'static str> = MODULES.iter().map(|module| module.name).collect();
     for name in &args.modules {
-        if !MODULES.iter().any(|module| module.name == name) {
-            let known: Vec<_> = MODULES.iter().map(|module| module.name).collect();
+        if !known.contains(&name.as_str()) {
             anyhow::bail!(
                 "there is no module {name:?}; there are {}",
                 known.join(", ")
             );
         }
     }
-    let plugin = context
-        .config
-        .read::<config::Plugin>("rs.d.conf")
-        .unwrap_or_else(|error| {
-            log::error!("{error:#}; until it is corrected every module runs");
-            config::Plugin::default()
-        });
-    let wanted = MODULES.iter().filter(|module| {
-        if args.modules.is_empty() {
-            plugin.runs(module.name)
-        } else {
-            args.modules.iter().any(|name| name == module.name)
-        }
+    let switches = args.modules.is_empty().then(|| {
+        let switches = Switches::new(&context.config, known.clone());
+        Arc::new(Mutex::new(switches))
     });
+    if let Some(switches) = &switches {
+        let mut switches = switches.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.iter().any(|module| switches.runs(module)) {
+            return Ok(vec![]);
+        }
+    }
+    let wanted = MODULES
+        .iter()
+        .filter(|module| switches.is_some() || args.modules.iter().any(|name| name == module.name));
     Ok(wanted
-        .filter_map(|module| match (module.open)(context) {
-            Ok(discover) => Some(OpenModule::new(module.name, discover)),
-            Err(error) => {
-                log::error!("module {} does not run: {error:#}", module.name);
-                None
-            }
+        .map(|module| {
+            let switched = Switched::new(module, context, switches.as_ref(), args.job.as_deref());
+            OpenModule::new(module.name, Box::new(switched))
         })
         .collect())
 }

@@ -16,19 +16,20 @@ pub struct Context {
     pub gpu_usage: Arc<gpu_usage::Slot>,
     /// Reads what is closed to processes inside the container.
     pub host_probe: Arc<host_probe::HostProbe>,
-    /// Interval in seconds from the command line; a module's own is never shorter.
-    pub update_every: u32,
-    /// Where a module reads its file: `config.read("rs.d/nvidia.conf")`.
-    pub config: config::Dirs,
+    /// Where a module's [`config::Live`] reads its file.
+    pub config: config::Source,
 }
 
 /// A module: a name and how to open it.
 pub struct Module {
     /// As in `rs.d.conf` and `-m`.
     pub name: &'static str,
-    /// Opens it. Fails on a mistake in its configuration, and on that alone: a thing that is not there
-    /// (a driver, a server) may appear later and is discovery's business.
-    pub open: fn(&Context) -> anyhow::Result<Box<dyn Discover>>,
+    /// Opens it. A thing that is not there (a driver, a server) may appear later, and a mistake in its
+    /// configuration may be corrected: both are discovery's business.
+    pub open: fn(&Context) -> Box<dyn Discover>,
+    /// What it may be told in `rs.d/<name>.conf`.
+    #[allow(dead_code)]
+    pub config: config::Kind,
 }
 
 /// Every module, in the order in which discovery asks them.

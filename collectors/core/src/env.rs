@@ -12,6 +12,11 @@ pub struct Version {
 }
 
 impl Version {
+    /// First version that knows virtual nodes (`HOST_DEFINE`).
+    pub const HOST_DEFINE: Self = Self {
+        major: 1,
+        minor: 39,
+    };
     /// First version that draws heatmaps.
     pub const HEATMAP: Self = Self { major: 2, minor: 0 };
     /// First version whose functions we speak: with access as bits, and with payloads.

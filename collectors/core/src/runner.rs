@@ -57,6 +57,8 @@ pub struct Setup {
     pub module: String,
     /// Whether the agent draws heatmaps.
     pub heatmaps: bool,
+    /// Whether the agent knows virtual nodes.
+    pub hosts: bool,
     /// Where the text goes.
     pub output: Output,
     /// Ticks after which the job ends by itself; for `--once`.
@@ -68,7 +70,7 @@ impl Running {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn start(setup: Setup, job: Job) -> anyhow::Result<Self> {
+    pub fn start(setup: Setup, mut job: Job) -> anyhow::Result<Self> {
         let shared = Arc::new(Shared::default());
         shared.status().update_every = job.update_every;
         let name = format!("{}[{}]", setup.module, job.name);
@@ -79,8 +81,14 @@ impl Running {
             .stack_size(STACK_BYTES)
             .spawn(move || {
                 crate::log::set_scope(&setup.module, &job.name);
+                if !setup.hosts && job.settings.host.take().is_some() {
+                    log::warn!(
+                        "virtual nodes need Netdata 1.39 or newer: its charts are among this machine's own"
+                    );
+                }
                 let mut writer =
-                    Writer::new(setup.plugin, &setup.module, &job.name, setup.heatmaps);
+                    Writer::new(setup.plugin, &setup.module, &job.name, setup.heatmaps)
+                        .with(std::mem::take(&mut job.settings));
                 let outcome =
                     catch_unwind(AssertUnwindSafe(|| run(&setup, job, &theirs, &mut writer)));
                 setup

@@ -76,7 +76,8 @@ pub struct Options {
 
 /// What reaches the main thread.
 enum Event {
-    Found(&'static str, Vec<Job>),
+    /// A module, its jobs, and whether they are all that may run from now on.
+    Found(&'static str, Vec<Job>, bool),
     Quit(&'static str),
 }
 
@@ -89,6 +90,7 @@ pub fn run(options: Options, modules: Vec<OpenModule>) -> anyhow::Result<()> {
         plugin: options.plugin,
         module: String::new(),
         heatmaps: options.agent.knows(Version::HEATMAP),
+        hosts: options.agent.knows(Version::HOST_DEFINE),
         output: options.output.clone(),
         ticks: options.once.then_some(ONCE_TICKS),
     };
@@ -122,8 +124,11 @@ pub fn run(options: Options, modules: Vec<OpenModule>) -> anyhow::Result<()> {
                 jobs.stop();
                 return Ok(());
             }
-            Some(Event::Found(module, found)) => {
+            Some(Event::Found(module, found, only)) => {
                 heard.now();
+                if only {
+                    jobs.keep_only(module, &found);
+                }
                 jobs.found(module, found, Instant::now());
             }
             None => heard.check(),
@@ -192,7 +197,8 @@ fn discover(module: &mut OpenModule, events: &Sender<Event>) -> bool {
     match catch_unwind(AssertUnwindSafe(|| module.discover.discover())) {
         Ok(Ok(found)) => {
             module.told = None;
-            events.send(Event::Found(module.name, found)).is_ok()
+            let only = module.discover.reconfigured();
+            events.send(Event::Found(module.name, found, only)).is_ok()
         }
         Ok(Err(error)) => {
             let error = format!("{error:#}");

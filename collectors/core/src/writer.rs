@@ -1,6 +1,7 @@
 //! Frames to protocol text: definitions when something new appears, values on every tick, obsoletion when
 //! something is gone. Owns all quoting, so nothing a process says about itself becomes a command.
 
+mod definition;
 mod words;
 
 use std::collections::HashMap;
@@ -8,9 +9,11 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::chart::{Algorithm, ChartRef, Dim, Instance, Kind};
+use crate::chart::{Algorithm, ChartRef, Dim, Instance};
 use crate::frame::{Frame, Recorded};
-use words::{MAX_ID_BYTES, quoted, quoted_label, unique_id};
+use crate::module::Settings;
+use definition::Definition;
+use words::{MAX_ID_BYTES, unique_id};
 
 /// Ticks without being begun after which a chart is obsoleted.
 const OBSOLETE_AFTER_TICKS: u64 = 10;
@@ -24,6 +27,8 @@ pub struct Writer {
     module: String,
     job: String,
     heatmaps: bool,
+    settings: Settings,
+    host_told: bool,
     charts: HashMap<String, Defined>,
     tick: u64,
     out: Vec<u8>,
@@ -59,11 +64,19 @@ impl Writer {
             module: module.to_owned(),
             job: job.to_owned(),
             heatmaps,
+            settings: Settings::default(),
+            host_told: false,
             charts: HashMap::new(),
             tick: 0,
             out: Vec::new(),
             id: String::new(),
         }
+    }
+
+    /// The same, with what the operator wants of the job.
+    #[must_use]
+    pub fn with(self, settings: Settings) -> Self {
+        Self { settings, ..self }
     }
 
     /// Charts and dimensions defined now.
@@ -83,7 +96,23 @@ impl Writer {
             self.write_chart(&recorded, update_every, now);
         }
         self.obsolete_vanished();
+        self.address();
         &self.out
+    }
+
+    /// Puts what was written under the job's virtual node, if it has one.
+    fn address(&mut self) {
+        let Some(host) = self.settings.host.as_ref().filter(|_| !self.out.is_empty()) else {
+            return;
+        };
+        let mut head = Vec::new();
+        if !std::mem::replace(&mut self.host_told, true) {
+            definition::host(&mut head, host);
+        }
+        put(&mut head, format_args!("HOST {}\n", host.guid));
+        self.out.splice(..0, head);
+        // Other jobs write next.
+        put(&mut self.out, format_args!("HOST ''\n"));
     }
 
     /// The text that obsoletes every chart: the job ends.
@@ -94,9 +123,11 @@ impl Writer {
                 plugin: self.plugin,
                 module: &self.module,
                 heatmaps: self.heatmaps,
+                settings: &self.settings,
             };
             line.chart(&mut self.out, &id, &defined, "obsolete");
         }
+        self.address();
         &self.out
     }
 
@@ -161,6 +192,7 @@ impl Writer {
                 plugin: self.plugin,
                 module: &self.module,
                 heatmaps: self.heatmaps,
+                settings: &self.settings,
             };
             definition.whole(&mut self.out, &self.id, defined, &self.job);
         }
@@ -173,6 +205,7 @@ impl Writer {
             plugin: self.plugin,
             module: &self.module,
             heatmaps: self.heatmaps,
+            settings: &self.settings,
         };
         self.charts.retain(|id, defined| {
             if tick - defined.last_seen >= OBSOLETE_AFTER_TICKS {
@@ -287,55 +320,6 @@ impl DefinedDim {
     }
 }
 
-/// Writes definitions.
-struct Definition<'a> {
-    plugin: &'static str,
-    module: &'a str,
-    heatmaps: bool,
-}
-
-impl Definition<'_> {
-    fn whole(&self, out: &mut Vec<u8>, id: &str, defined: &Defined, job: &str) {
-        self.chart(out, id, defined, "");
-        for label in &defined.instance.labels {
-            put(out, format_args!("CLABEL "));
-            quoted_label(out, &label.key);
-            out.push(b' ');
-            quoted_label(out, &label.value);
-            put(out, format_args!(" {}\n", label.source as u8));
-        }
-        put(out, format_args!("CLABEL _collect_job "));
-        quoted_label(out, job);
-        put(out, format_args!(" 1\nCLABEL_COMMIT\n"));
-        for (name, value) in &defined.instance.variables {
-            put(out, format_args!("VARIABLE CHART {name} = {value}\n"));
-        }
-        defined.dims.iter().for_each(|dim| dim.define(out, ""));
-    }
-
-    fn chart(&self, out: &mut Vec<u8>, id: &str, defined: &Defined, options: &str) {
-        let chart = defined.chart.view();
-        put(out, format_args!("CHART {id} ''"));
-        for field in [chart.title, chart.units, chart.family, chart.context] {
-            out.push(b' ');
-            quoted(out, field);
-        }
-        let kind = match chart.kind {
-            Kind::Line => "line",
-            Kind::Area => "area",
-            Kind::Heatmap if self.heatmaps => "heatmap",
-            Kind::Stacked | Kind::Heatmap => "stacked",
-        };
-        let (priority, every) = (chart.priority, defined.update_every);
-        put(
-            out,
-            format_args!(" {kind} {priority} {every} '{options}' '{}' ", self.plugin),
-        );
-        quoted(out, self.module);
-        out.push(b'\n');
-    }
-}
-
 /// Whether the agent takes `id` as it is: written without quotes, and no longer than it keeps.
 fn is_chart_id(id: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
@@ -350,5 +334,7 @@ fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
 
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod settings_tests;
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,7 @@ use netdata_plugin::frame::Frame;
 use netdata_plugin::module::{Collector, Discover, Job, Tick};
 use serde::Deserialize;
 
+use crate::config::{self, Configured, Kind, Live};
 use crate::gpu_usage;
 use crate::modules::{Context, Module};
 use read::Reader;
@@ -28,18 +29,14 @@ use usage::usage;
 /// The module's entry in the registry.
 pub const MODULE: Module = Module {
     name: "nvidia",
-    open: |context| {
-        let options = context.config.read("rs.d/nvidia.conf")?;
-        Ok(Box::new(Gpus::new(context, options)))
-    },
+    open: |context| Box::new(Gpus::new(context)),
+    config: Kind::of::<Options>(),
 };
 
 /// `rs.d/nvidia.conf`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
-    /// Seconds between two readings; never shorter than the plugin's own interval.
-    pub update_every: NonZeroU32,
     /// Seconds between two readings of who uses the GPUs, which stall the driver for milliseconds.
     pub processes_every: NonZeroU32,
     /// Command names with a line of their own in the chart of memory by process.
@@ -52,7 +49,6 @@ impl Default for Options {
     fn default() -> Self {
         const FIVE: NonZeroU32 = NonZeroU32::new(5).unwrap();
         Self {
-            update_every: NonZeroU32::MIN,
             processes_every: FIVE,
             top_processes: 10,
             library: "libnvidia-ml.so.1".to_owned(),
@@ -60,20 +56,24 @@ impl Default for Options {
     }
 }
 
+impl config::Options for Options {
+    const MODULE: &'static str = "nvidia";
+    const UPDATE_EVERY: u32 = 1;
+    const MAX_JOBS: usize = 1;
+}
+
 /// Finds always the same job: whether there are GPUs is known only once NVML was initialised, which the
 /// supervisor paces.
 struct Gpus {
-    options: Options,
-    update_every: u32,
+    config: Live<Options>,
     proc_root: PathBuf,
     gpu_usage: Arc<gpu_usage::Slot>,
 }
 
 impl Gpus {
-    fn new(context: &Context, options: Options) -> Self {
+    fn new(context: &Context) -> Self {
         Self {
-            update_every: context.update_every.max(options.update_every.get()),
-            options,
+            config: Live::new(&context.config),
             proc_root: context.proc_root.clone(),
             gpu_usage: Arc::clone(&context.gpu_usage),
         }
@@ -82,7 +82,10 @@ impl Gpus {
 
 impl Discover for Gpus {
     fn discover(&mut self) -> anyhow::Result<Vec<Job>> {
-        let options = self.options.clone();
+        let Some(config) = self.config.refresh().and_then(Configured::only) else {
+            return Ok(vec![]);
+        };
+        let options = config.options.clone();
         let proc_root = self.proc_root.clone();
         let gpu_usage = Arc::clone(&self.gpu_usage);
         let start = move || {
@@ -96,11 +99,11 @@ impl Discover for Gpus {
             };
             Ok(Box::new(collector) as Box<dyn Collector>)
         };
-        Ok(vec![Job {
-            name: "gpus".to_owned(),
-            update_every: self.update_every,
-            start: Box::new(start),
-        }])
+        Ok(vec![config.job(config.name_or("gpus"), start)])
+    }
+
+    fn reconfigured(&mut self) -> bool {
+        self.config.take_changed()
     }
 }
 
@@ -130,7 +133,6 @@ mod tests {
     #[test]
     fn no_file_means_every_second_and_the_linkers_library() {
         let options = Options::default();
-        assert_eq!(options.update_every.get(), 1);
         assert_eq!(options.library, "libnvidia-ml.so.1");
     }
 }

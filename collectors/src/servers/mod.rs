@@ -8,7 +8,6 @@ mod record;
 mod tests;
 mod watch;
 
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -16,6 +15,7 @@ use netdata_plugin::frame::Frame;
 use netdata_plugin::module::{Collector, Discover, Job, Tick};
 use serde::Deserialize;
 
+use crate::config::{self, Configured, Kind, Live};
 use crate::modules::Module;
 use record::record;
 use watch::Watch;
@@ -24,49 +24,47 @@ use watch::Watch;
 pub const MODULE: Module = Module {
     name: "servers",
     open: |context| {
-        let options: Options = context.config.read("rs.d/servers.conf")?;
-        Ok(Box::new(Servers {
-            update_every: context.update_every.max(options.update_every.get()),
+        Box::new(Servers {
+            config: Live::new(&context.config),
             proc_root: context.proc_root.clone(),
-        }))
+        })
     },
+    config: Kind::of::<Options>(),
 };
 
-/// `rs.d/servers.conf`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// `rs.d/servers.conf`: nothing beyond what every module has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Options {
-    /// Seconds between two readings; never shorter than the plugin's own interval.
-    pub update_every: NonZeroU32,
-}
+pub struct Options {}
 
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            update_every: NonZeroU32::MIN,
-        }
-    }
+impl config::Options for Options {
+    const MODULE: &'static str = "servers";
+    const UPDATE_EVERY: u32 = 1;
+    const MAX_JOBS: usize = 1;
 }
 
 /// Finds always the same job: servers come and go within it.
 struct Servers {
-    update_every: u32,
+    config: Live<Options>,
     proc_root: PathBuf,
 }
 
 impl Discover for Servers {
     fn discover(&mut self) -> anyhow::Result<Vec<Job>> {
+        let Some(config) = self.config.refresh().and_then(Configured::only) else {
+            return Ok(vec![]);
+        };
         let proc_root = self.proc_root.clone();
         let start = move || {
             let own = nix::unistd::geteuid().as_raw();
             let collector = Processes(Watch::new(&proc_root, own));
             Ok(Box::new(collector) as Box<dyn Collector>)
         };
-        Ok(vec![Job {
-            name: "processes".to_owned(),
-            update_every: self.update_every,
-            start: Box::new(start),
-        }])
+        Ok(vec![config.job(config.name_or("processes"), start)])
+    }
+
+    fn reconfigured(&mut self) -> bool {
+        self.config.take_changed()
     }
 }
 

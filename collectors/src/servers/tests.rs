@@ -6,9 +6,9 @@ use netdata_plugin::chart::{Chart, LabelSource};
 use netdata_plugin::frame::Frame;
 use netdata_plugin::module::{Collector as _, Tick};
 
+use super::Processes;
 use super::charts::{PROCESS_CPU, PROCESS_MEMORY, PROCESSES};
 use super::watch::Watch;
-use super::{Options, Processes};
 use crate::engine::Role;
 use crate::processes::tests::FakeProc;
 use crate::processes::{page_bytes, ticks_per_second};
@@ -378,9 +378,4 @@ fn a_proc_that_cannot_be_listed_is_an_error_that_names_it() {
         format!("{error:#}").contains("/nonexistent/proc"),
         "{error:#}"
     );
-}
-
-#[test]
-fn no_file_means_every_second() {
-    assert_eq!(Options::default().update_every.get(), 1);
 }

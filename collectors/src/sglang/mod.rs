@@ -26,6 +26,7 @@ use anyhow::Context as _;
 use netdata_plugin::module::{Collector, Discover, Job};
 use serde::Deserialize;
 
+use crate::config::{self, JobConfig, Kind, Live};
 use crate::engine::{Address, Processes, Tree, identify, locate, trees};
 use crate::host_probe::HostProbe;
 use crate::modules::{Context, Module};
@@ -35,19 +36,14 @@ use collector::ServerCollector;
 /// The module's entry in the registry.
 pub const MODULE: Module = Module {
     name: "sglang",
-    open: |context| {
-        let options = context.config.read("rs.d/sglang.conf")?;
-        Ok(Box::new(Finder::new(context, options)))
-    },
+    open: |context| Box::new(Finder::new(context)),
+    config: Kind::of::<Options>(),
 };
 
 /// `rs.d/sglang.conf`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
-    /// Seconds between two scrapes of a server; never shorter than the plugin's own interval, longer where
-    /// a scrape costs the server much.
-    pub update_every: NonZeroU32,
     /// Seconds after which a server that has not answered is given up for this time.
     pub timeout: NonZeroU32,
     /// Seconds over which percentiles are taken.
@@ -62,12 +58,10 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        const FIVE: NonZeroU32 = NonZeroU32::new(5).unwrap();
         const THREE: NonZeroU32 = NonZeroU32::new(3).unwrap();
         const SIXTY: NonZeroU32 = NonZeroU32::new(60).unwrap();
         const HOUR: NonZeroU32 = NonZeroU32::new(3600).unwrap();
         Self {
-            update_every: FIVE,
             timeout: THREE,
             window: SIXTY,
             ends_window: HOUR,
@@ -75,6 +69,12 @@ impl Default for Options {
             slo: slo::Slo::default(),
         }
     }
+}
+
+impl config::Options for Options {
+    const MODULE: &'static str = "sglang";
+    /// More where a scrape costs its server much.
+    const UPDATE_EVERY: u32 = 5;
 }
 
 impl Options {
@@ -110,8 +110,7 @@ impl Servers {
 
 /// Finds a job for each server.
 struct Finder {
-    options: Options,
-    update_every: u32,
+    config: Live<Options>,
     proc_root: PathBuf,
     host_probe: Arc<HostProbe>,
     processes: Processes,
@@ -119,10 +118,9 @@ struct Finder {
 }
 
 impl Finder {
-    fn new(context: &Context, options: Options) -> Self {
+    fn new(context: &Context) -> Self {
         Self {
-            update_every: context.update_every.max(options.update_every.get()),
-            options,
+            config: Live::new(&context.config),
             proc_root: context.proc_root.clone(),
             host_probe: Arc::clone(&context.host_probe),
             processes: Processes::new(&context.proc_root, identify),
@@ -130,18 +128,14 @@ impl Finder {
         }
     }
 
-    fn job(&self, name: &str) -> Job {
-        let (name, servers) = (name.to_owned(), Arc::clone(&self.servers));
-        let (proc_root, options) = (self.proc_root.clone(), self.options.clone());
+    fn job(&self, name: &str, config: &JobConfig<Options>) -> Job {
+        let (proc_root, options) = (self.proc_root.clone(), config.options.clone());
         let host_probe = Arc::clone(&self.host_probe);
-        Job {
-            name: name.clone(),
-            update_every: self.update_every,
-            start: Box::new(move || {
-                let collector = ServerCollector::new(name, servers, proc_root, host_probe, options);
-                Ok(Box::new(collector) as Box<dyn Collector>)
-            }),
-        }
+        let (own_name, servers) = (name.to_owned(), Arc::clone(&self.servers));
+        config.job(name, move || {
+            let collector = ServerCollector::new(own_name, servers, proc_root, host_probe, options);
+            Ok(Box::new(collector) as Box<dyn Collector>)
+        })
     }
 }
 
@@ -159,9 +153,17 @@ impl Discover for Finder {
         );
         prefer_listening(&mut trees, &self.proc_root);
         let servers = by_name(trees);
-        let jobs = servers.keys().map(|name| self.job(name)).collect();
+        let base = self.config.refresh().and_then(|config| config.base.clone());
+        let Some(base) = base else {
+            return Ok(vec![]);
+        };
+        let jobs = servers.keys().map(|name| self.job(name, &base)).collect();
         self.servers.replace(servers);
         Ok(jobs)
+    }
+
+    fn reconfigured(&mut self) -> bool {
+        self.config.take_changed()
     }
 }
 

@@ -35,11 +35,21 @@ struct Slot {
     status: Status,
     found_at: Instant,
     failures: u32,
-    next_try: Instant,
+    /// `None`: not again as it is configured now.
+    next_try: Option<Instant>,
     last_error: String,
     stuck: bool,
     /// Whether a tick of it ever succeeded.
     worked: bool,
+    /// What was configured for the one that runs or waits.
+    revision: u64,
+    longest_pause: Duration,
+    /// The running one was asked to end.
+    ending: bool,
+    /// Takes the place of the one that ends.
+    successor: Option<Job>,
+    /// It ended because nobody wants it any more.
+    unwanted: bool,
 }
 
 impl Jobs {
@@ -71,18 +81,23 @@ impl Jobs {
                 .entry(key)
                 .or_insert_with(|| Slot::new(module, &job.name, now));
             slot.found_at = now;
-            if slot.running.is_none() && now >= slot.next_try {
-                let setup = Setup {
-                    module: module.to_owned(),
-                    ..self.setup.clone()
-                };
-                slot.status = Status::default();
-                match Running::start(setup, job) {
-                    Ok(running) => slot.running = Some(running),
-                    Err(error) => slot.failed(&format!("{error:#}"), now),
-                }
-            }
+            let setup = Setup {
+                module: module.to_owned(),
+                ..self.setup.clone()
+            };
+            slot.found(setup, job, now);
         }
+    }
+
+    /// Ends the jobs of `module` that are not in `found`: the configuration does not want them any more.
+    pub(super) fn keep_only(&mut self, module: &'static str, found: &[Job]) {
+        self.slots.retain(|(of, name), slot| {
+            if *of != module || found.iter().any(|job| job.name == *name) {
+                return true;
+            }
+            slot.end();
+            slot.running.is_some()
+        });
     }
 
     /// Takes note of the jobs that ended, and forgets those that nobody finds any more.
@@ -97,6 +112,20 @@ impl Jobs {
             slot.judge_stuck(now);
             if let Some(reason) = slot.status.ended.take() {
                 slot.running = None;
+                if std::mem::take(&mut slot.ending) {
+                    slot.status = Status::default();
+                    if let Some(job) = slot.successor.take() {
+                        let setup = Setup {
+                            module: (*module).to_owned(),
+                            ..self.setup.clone()
+                        };
+                        slot.begin(setup, job, now);
+                    } else {
+                        log::info!("ended: the configuration does not want it any more");
+                        slot.unwanted = true;
+                    }
+                    continue;
+                }
                 if slot.status.ok.is_some() {
                     slot.failures = 0;
                 }
@@ -106,7 +135,8 @@ impl Jobs {
         }
         crate::log::clear_scope();
         self.slots.retain(|_, slot| {
-            slot.running.is_some() || now.duration_since(slot.found_at) < FORGET_AFTER
+            let recent = now.duration_since(slot.found_at) < FORGET_AFTER;
+            slot.running.is_some() || recent && !slot.unwanted
         });
     }
 
@@ -141,10 +171,55 @@ impl Slot {
             status: Status::default(),
             found_at: now,
             failures: 0,
-            next_try: now,
+            next_try: Some(now),
             last_error: String::new(),
             stuck: false,
             worked: false,
+            revision: 0,
+            longest_pause: LONGEST_PAUSE,
+            ending: false,
+            successor: None,
+            unwanted: false,
+        }
+    }
+
+    /// Starts `job` if it is time to, or lets it take the place of the one that runs as something else was
+    /// configured.
+    fn found(&mut self, setup: Setup, job: Job, now: Instant) {
+        let changed = self.revision != job.settings.revision;
+        if self.running.is_some() {
+            if changed || self.ending {
+                self.end();
+                self.successor = Some(job);
+            }
+            return;
+        }
+        if changed {
+            self.failures = 0;
+            self.next_try = Some(now);
+            self.last_error.clear();
+        }
+        if self.next_try.is_some_and(|at| now >= at) {
+            self.begin(setup, job, now);
+        }
+    }
+
+    fn begin(&mut self, setup: Setup, job: Job, now: Instant) {
+        self.revision = job.settings.revision;
+        self.longest_pause = job.settings.longest_pause.unwrap_or(LONGEST_PAUSE);
+        self.status = Status::default();
+        match Running::start(setup, job) {
+            Ok(running) => self.running = Some(running),
+            Err(error) => self.failed(&format!("{error:#}"), now),
+        }
+    }
+
+    /// Asks the running one to end, without a successor so far.
+    fn end(&mut self) {
+        self.successor = None;
+        if let Some(running) = &self.running {
+            running.stop();
+            self.ending = true;
         }
     }
 
@@ -153,8 +228,8 @@ impl Slot {
         self.failures += 1;
         let pause = FIRST_PAUSE
             .saturating_mul(1 << (self.failures - 1).min(10))
-            .min(LONGEST_PAUSE);
-        self.next_try = now + pause;
+            .min(self.longest_pause);
+        self.next_try = (!pause.is_zero()).then(|| now + pause);
         if !reason.is_empty() && reason != self.last_error {
             log::warn!("{reason}");
             reason.clone_into(&mut self.last_error);
@@ -181,78 +256,4 @@ impl Slot {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use super::*;
-    use crate::output::Output;
-
-    fn jobs() -> Jobs {
-        Jobs::new(Setup {
-            plugin: "rs.d",
-            module: String::new(),
-            heatmaps: false,
-            output: Output::new(std::io::sink()),
-            ticks: None,
-        })
-    }
-
-    /// A job whose start fails, and which counts how often it was tried.
-    fn failing(tries: &Arc<Mutex<u32>>) -> Job {
-        let tries = Arc::clone(tries);
-        Job {
-            name: "broken".to_owned(),
-            update_every: 1,
-            start: Box::new(move || {
-                *tries.lock().unwrap() += 1;
-                anyhow::bail!("no driver")
-            }),
-        }
-    }
-
-    fn reap_until_ended(jobs: &mut Jobs, now: Instant) {
-        let began = Instant::now();
-        while jobs.running() > 0 {
-            assert!(began.elapsed() < Duration::from_secs(10));
-            jobs.reap(now);
-        }
-    }
-
-    #[test]
-    fn a_job_that_cannot_start_is_tried_again_with_growing_pauses() {
-        let (mut jobs, tries, mut now) = (jobs(), Arc::new(Mutex::new(0)), Instant::now());
-        let mut tried_at = vec![];
-        for second in 0..200 {
-            let before = *tries.lock().unwrap();
-            jobs.found("nvidia", vec![failing(&tries)], now);
-            reap_until_ended(&mut jobs, now);
-            if *tries.lock().unwrap() > before {
-                tried_at.push(second);
-            }
-            now += Duration::from_secs(1);
-        }
-        assert_eq!(tried_at, [0, 5, 15, 35, 75, 135, 195]);
-    }
-
-    #[test]
-    fn nobody_can_start_more_than_a_bounded_number_of_jobs() {
-        let (mut jobs, tries) = (jobs(), Arc::new(Mutex::new(0)));
-        let found = (0..1000)
-            .map(|n| Job {
-                name: n.to_string(),
-                ..failing(&tries)
-            })
-            .collect();
-        jobs.found("sglang", found, Instant::now());
-        assert_eq!(jobs.slots.len(), MAX_JOBS_PER_MODULE);
-    }
-
-    #[test]
-    fn a_job_nobody_finds_any_more_is_forgotten() {
-        let (mut jobs, tries, now) = (jobs(), Arc::new(Mutex::new(0)), Instant::now());
-        jobs.found("nvidia", vec![failing(&tries)], now);
-        reap_until_ended(&mut jobs, now);
-        jobs.reap(now + FORGET_AFTER);
-        assert!(jobs.slots.is_empty());
-    }
-}
+mod tests;

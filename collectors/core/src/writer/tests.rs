@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::chart::{Chart, Instance};
+use crate::chart::{Chart, Instance, Kind};
 
 static POWER: Chart = Chart {
     id: "power_draw",
