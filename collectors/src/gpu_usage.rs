@@ -49,6 +49,8 @@ pub enum Kind {
     Compute,
     /// Has a graphics context.
     Graphics,
+    /// Computes through NVIDIA's multi-process service: its share of SM time is the server's.
+    Mps,
 }
 
 /// One process on one GPU.

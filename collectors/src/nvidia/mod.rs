@@ -6,6 +6,7 @@ mod processes;
 mod read;
 mod record;
 mod record_health;
+mod record_links;
 mod snapshot;
 mod usage;
 mod xid;
@@ -17,11 +18,13 @@ use std::time::Duration;
 
 use netdata_plugin::frame::Frame;
 use netdata_plugin::module::{Collector, Discover, Job, Tick};
+use nix::unistd::geteuid;
 use serde::Deserialize;
 
 use crate::config::{self, Configured, Kind, Live};
 use crate::gpu_usage;
 use crate::modules::{Context, Module};
+use crate::processes::Users;
 use read::Reader;
 use record::{Instances, record};
 use usage::usage;
@@ -39,8 +42,10 @@ pub const MODULE: Module = Module {
 pub struct Options {
     /// Seconds between two readings of who uses the GPUs, which stall the driver for milliseconds.
     pub processes_every: NonZeroU32,
-    /// Command names with a line of their own in the chart of memory by process.
+    /// Commands of a user with a line of their own in the charts by process.
     pub top_processes: u8,
+    /// Whether charts name users other than the one who runs this.
+    pub identify_users: bool,
     /// NVML: a name for the dynamic linker to find, or a path.
     pub library: String,
 }
@@ -51,6 +56,7 @@ impl Default for Options {
         Self {
             processes_every: FIVE,
             top_processes: 10,
+            identify_users: false,
             library: "libnvidia-ml.so.1".to_owned(),
         }
     }
@@ -90,10 +96,15 @@ impl Discover for Gpus {
         let gpu_usage = Arc::clone(&self.gpu_usage);
         let start = move || {
             let processes_every = Duration::from_secs(options.processes_every.get().into());
+            let mut users = Users::new(&proc_root, geteuid().as_raw());
+            if options.identify_users {
+                users = users.identifying(&proc_root);
+            }
             let collector = GpuCollector {
                 reader: Reader::open(&options.library, processes_every)?,
                 instances: Instances::default(),
                 proc_root,
+                users,
                 top_processes: options.top_processes.into(),
                 gpu_usage,
             };
@@ -111,13 +122,15 @@ struct GpuCollector {
     reader: Reader,
     instances: Instances,
     proc_root: PathBuf,
+    users: Users,
     top_processes: usize,
     gpu_usage: Arc<gpu_usage::Slot>,
 }
 
 impl Collector for GpuCollector {
     fn collect(&mut self, tick: Tick, frame: &mut Frame) -> anyhow::Result<()> {
-        let resolve = |rows| processes::resolve(rows, &self.proc_root, self.top_processes);
+        let resolve =
+            |rows| processes::resolve(rows, &self.proc_root, &self.users, self.top_processes);
         let snapshot = self.reader.read(tick.now, resolve)?;
         record(snapshot, &mut self.instances, frame);
         self.gpu_usage

@@ -1,5 +1,5 @@
-//! Puts names to the pids that NVML gives, from /proc, and sums their memory by name. Names come from
-//! other users' processes: bounded, printable, and never arguments.
+//! Puts names and users to the pids that NVML gives, from /proc, and sums what they hold and do by both.
+//! Names come from other users' processes: bounded, printable, and never arguments.
 
 use std::fs::File;
 use std::io::Read;
@@ -8,6 +8,8 @@ use std::path::Path;
 use procfs::process::Process as ProcProcess;
 
 use super::snapshot::{Holding, Process, Processes};
+use crate::gpu_usage::Kind;
+use crate::processes::{Users, owner};
 
 /// The kernel cuts names at this length.
 const COMM_LEN: usize = 15;
@@ -15,24 +17,25 @@ const COMM_LEN: usize = 15;
 /// Longest name charted.
 const MAX_NAME: usize = 40;
 
-/// Looks up every row, then sums memory by name: the `top` largest, and the rest as other.
-pub fn resolve(mut rows: Vec<Process>, proc_root: &Path, top: usize) -> Processes {
+/// Looks up every row, then sums by command and user: the `top` largest, and the rest as other.
+pub fn resolve(mut rows: Vec<Process>, proc_root: &Path, users: &Users, top: usize) -> Processes {
     let mut unresolved = 0;
     for row in &mut rows {
         match look_up(proc_root, row.pid) {
             Some((name, start_ticks)) => {
                 row.name = Some(name);
                 row.start_ticks = Some(start_ticks);
+                row.user = Some(printable(&users.shown(owner(proc_root, row.pid))));
             }
             None => unresolved += 1,
         }
     }
-    let (top, other_bytes) = by_name(&rows, top);
+    let (top, other) = by_name(&rows, top);
     Processes {
         rows,
         unresolved,
         top,
-        other_bytes,
+        other,
     }
 }
 
@@ -79,41 +82,60 @@ fn printable(name: &str) -> String {
 /// The name under which processes that /proc does not know are summed.
 const UNRESOLVED: &str = "unresolved";
 
-/// The dimension of what did not fit; a process of that name is part of it.
+/// The name of what did not fit.
 const OTHER: &str = "other";
 
-fn by_name(rows: &[Process], top: usize) -> (Vec<Holding>, Option<u64>) {
-    let sum = |a: Option<u64>, b: Option<u64>| a.zip(b).map(|(a, b)| a.saturating_add(b));
+/// What a process is summed under: its command and user, and whether it computes through the multi-process
+/// service, whose clients' share of SM time is the service's.
+fn name_of(row: &Process) -> String {
+    let Some(name) = row.name.as_deref() else {
+        return UNRESOLVED.to_owned();
+    };
+    let user = row.user.as_deref().unwrap_or("unknown");
+    match row.kind {
+        Kind::Mps => format!("{name} ({user}, MPS)"),
+        Kind::Compute | Kind::Graphics => format!("{name} ({user})"),
+    }
+}
+
+fn by_name(rows: &[Process], top: usize) -> (Vec<Holding>, Option<Holding>) {
     let mut all: Vec<Holding> = Vec::new();
     for row in rows {
-        let name = row.name.as_deref().unwrap_or(UNRESOLVED);
-        match all.iter_mut().find(|holding| holding.name == name) {
-            Some(holding) => holding.mem_bytes = sum(holding.mem_bytes, row.mem_bytes),
-            None => all.push(Holding {
-                name: name.to_owned(),
-                mem_bytes: row.mem_bytes,
-            }),
+        let holding = Holding {
+            name: name_of(row),
+            mem_bytes: row.mem_bytes,
+            sm_pct: row.sm_pct,
+        };
+        match all.iter_mut().find(|known| known.name == holding.name) {
+            Some(known) => known.add(&holding),
+            None => all.push(holding),
         }
     }
-    all.sort_by(|a, b| {
-        (a.name == OTHER)
-            .cmp(&(b.name == OTHER))
-            .then(b.mem_bytes.cmp(&a.mem_bytes))
-            .then(a.name.cmp(&b.name))
+    all.sort_by(|a, b| b.mem_bytes.cmp(&a.mem_bytes).then(a.name.cmp(&b.name)));
+    let rest = all.split_off(all.len().min(top));
+    let other = rest.into_iter().reduce(|mut sum, holding| {
+        sum.add(&holding);
+        sum
     });
-    let named = all.iter().filter(|holding| holding.name != OTHER).count();
-    let rest = all.split_off(named.min(top));
-    let other = match rest.is_empty() {
-        true => None,
-        false => rest.iter().map(|h| h.mem_bytes).fold(Some(0), sum),
-    };
+    let other = other.map(|sum| Holding {
+        name: OTHER.to_owned(),
+        ..sum
+    });
     (all, other)
+}
+
+impl Holding {
+    /// A sum with an unknown part is unknown.
+    fn add(&mut self, more: &Self) {
+        let mem = self.mem_bytes.zip(more.mem_bytes);
+        self.mem_bytes = mem.map(|(a, b)| a.saturating_add(b));
+        self.sm_pct = self.sm_pct.zip(more.sm_pct).map(|(a, b)| a + b);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu_usage::Kind;
     use std::fs;
     use std::path::PathBuf;
 
@@ -122,8 +144,9 @@ mod tests {
             pid,
             start_ticks: None,
             name: None,
+            user: None,
             mem_bytes,
-            sm_pct: None,
+            sm_pct: Some(1.0),
             kind: Kind::Compute,
         }
     }
@@ -139,6 +162,7 @@ mod tests {
         );
         fs::write(dir.join("stat"), stat).unwrap();
         fs::write(dir.join("cmdline"), cmdline).unwrap();
+        fs::write(dir.join("status"), "Uid:\t7\t7\t7\t7\n").unwrap();
         dir
     }
 
@@ -146,10 +170,21 @@ mod tests {
     fn a_pid_gets_its_name_and_its_start() {
         let root = tempfile::tempdir().unwrap();
         put(root.path(), 42, "python3", b"python3\0-m\0secret\0", 987);
-        let found = resolve(vec![process(42, Some(5))], root.path(), 10);
+        let found = resolve(
+            vec![process(42, Some(5))],
+            root.path(),
+            &users(root.path()),
+            10,
+        );
         assert_eq!(found.rows[0].name.as_deref(), Some("python3"));
         assert_eq!(found.rows[0].start_ticks, Some(987));
         assert_eq!(found.unresolved, 0);
+        assert_eq!(found.rows[0].user.as_deref(), Some("other"));
+        assert_eq!(found.top, [holding("python3 (other)", Some(5), Some(1.0))]);
+    }
+
+    fn users(root: &Path) -> Users {
+        Users::new(root, 4711)
     }
 
     #[test]
@@ -189,46 +224,74 @@ mod tests {
         let found = resolve(
             vec![process(7, Some(5)), process(8, Some(6))],
             root.path(),
+            &users(root.path()),
             10,
         );
         assert_eq!(found.unresolved, 2);
-        assert_eq!(found.top, [holding("unresolved", Some(11))]);
+        assert_eq!(found.top, [holding("unresolved", Some(11), Some(2.0))]);
     }
 
-    fn holding(name: &str, mem_bytes: Option<u64>) -> Holding {
+    fn holding(name: &str, mem_bytes: Option<u64>, sm_pct: Option<f64>) -> Holding {
         Holding {
             name: name.to_owned(),
             mem_bytes,
+            sm_pct,
         }
     }
 
     fn named(name: &str, mem_bytes: Option<u64>) -> Process {
         Process {
             name: Some(name.to_owned()),
+            user: Some("u".to_owned()),
             ..process(1, mem_bytes)
         }
     }
 
     #[test]
-    fn the_largest_names_are_shown_and_the_rest_is_other() {
+    fn the_largest_holders_are_shown_and_the_rest_is_other() {
         let rows = [
             named("a", Some(1)),
             named("b", Some(3)),
             named("a", Some(1)),
             named("c", Some(1)),
-            named("other", Some(100)),
+            named("d", Some(1)),
         ];
         let (top, other) = by_name(&rows, 2);
-        assert_eq!(top, [holding("b", Some(3)), holding("a", Some(2))]);
-        assert_eq!(other, Some(101));
+        let expected = [
+            holding("b (u)", Some(3), Some(1.0)),
+            holding("a (u)", Some(2), Some(2.0)),
+        ];
+        assert_eq!(top, expected);
+        assert_eq!(other, Some(holding("other", Some(2), Some(2.0))));
         assert_eq!(by_name(&rows[..1], 2).1, None);
     }
 
     #[test]
-    fn unknown_memory_makes_its_name_unknown_and_no_other() {
-        let rows = [named("a", None), named("a", Some(2)), named("b", Some(1))];
+    fn one_command_of_two_users_is_two_holders() {
+        let mut rows = [named("a", Some(2)), named("a", Some(1))];
+        rows[1].user = Some("unknown".to_owned());
+        let names: Vec<_> = by_name(&rows, 9).0.into_iter().map(|h| h.name).collect();
+        assert_eq!(names, ["a (u)", "a (unknown)"]);
+    }
+
+    #[test]
+    fn a_client_of_the_multi_process_service_is_marked() {
+        let mut rows = [named("a", Some(2)), named("a", Some(1))];
+        rows[0].kind = Kind::Mps;
+        let names: Vec<_> = by_name(&rows, 9).0.into_iter().map(|h| h.name).collect();
+        assert_eq!(names, ["a (u, MPS)", "a (u)"]);
+    }
+
+    #[test]
+    fn what_is_unknown_of_one_is_unknown_of_the_sum() {
+        let mut rows = [named("a", None), named("a", Some(2)), named("b", Some(1))];
+        rows[2].sm_pct = None;
         let (top, other) = by_name(&rows, 10);
-        assert_eq!(top, [holding("b", Some(1)), holding("a", None)]);
+        let expected = [
+            holding("b (u)", Some(1), None),
+            holding("a (u)", None, Some(2.0)),
+        ];
+        assert_eq!(top, expected);
         assert_eq!(other, None);
     }
 }

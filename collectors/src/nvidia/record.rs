@@ -1,19 +1,22 @@
 //! Turns a snapshot into charts. Pure: the same snapshot makes the same frame.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use netdata_plugin::chart::{Chart, Instance};
 use netdata_plugin::frame::Frame;
 
 use super::charts::{
-    BAR1_MEMORY, CLOCK_EVENT_REASONS, CLOCK_FREQ, DECODER_UTILIZATION, DRIVER_CALL_LATENCY,
-    ENCODER_UTILIZATION, FAN_SPEED, FRAME_BUFFER_MEMORY, GPU_STATE, GPU_UTILIZATION,
-    GPU_UTILIZATION_RANGE, MEMORY_TEMPERATURE, MEMORY_UTILIZATION, NVIDIA, NVIDIA_SMI, PCIE_LINK,
-    PERFORMANCE_STATE, POWER, POWER_DRAW, POWER_HEADROOM, PROCESS_MEMORY, PROCESSES, TEMPERATURE,
+    ACTIVITY, BAR1_MEMORY, CLOCK_EVENT_REASONS, CLOCK_FREQ, DECODER_UTILIZATION,
+    DRIVER_CALL_LATENCY, ENCODER_UTILIZATION, ENGINES, FAN_SPEED, FRAME_BUFFER_MEMORY, GPU_STATE,
+    GPU_UTILIZATION, GPU_UTILIZATION_RANGE, HELD_IDLE_MEMORY, MEMORY_TEMPERATURE,
+    MEMORY_UTILIZATION, NVIDIA, NVIDIA_SMI, PCIE_LINK, PERFORMANCE_STATE, POWER, POWER_DRAW,
+    POWER_HEADROOM, PROCESS_MEMORY, PROCESS_UTILIZATION, PROCESSES, TEMPERATURE,
     TEMPERATURE_MARGIN, THROTTLE,
 };
 use super::record_health;
-use super::snapshot::{Fast, Gpu, Identity, Processes, Slow, Snapshot, State};
+use super::record_links::{self, MigCharted};
+use super::snapshot::{Fast, Gpu, Holding, Identity, Processes, Slow, Snapshot, State};
 
 /// The GPUs charted so far, kept so that a tick allocates no ids and labels.
 #[derive(Debug, Default)]
@@ -28,6 +31,8 @@ struct Charted {
     ours: Arc<Instance>,
     /// The number of the latest XID error, which outlives its tick.
     last_xid: Option<u64>,
+    /// Its MIG instances.
+    mig: MigCharted,
 }
 
 impl Charted {
@@ -43,6 +48,7 @@ impl Charted {
             netdata: Arc::new(instance(NVIDIA_SMI).label("source", "rs.d")),
             ours: Arc::new(instance(NVIDIA)),
             last_xid: None,
+            mig: MigCharted::default(),
         }
     }
 }
@@ -68,8 +74,16 @@ pub fn record(snapshot: &Snapshot, instances: &mut Instances, frame: &mut Frame)
             netdata,
             ours,
             last_xid,
+            mig,
             ..
         } = charted;
+        record_links::mig(gpu, mig, netdata, frame);
+        record_links::links(gpu, netdata, ours, frame);
+        record_links::activity(&ACTIVITY, gpu.fast.activity, ours, frame);
+        frame
+            .chart(&ENGINES, ours)
+            .set("jpeg", gpu.slow.jpeg_pct.map(f64::from))
+            .set("ofa", gpu.slow.ofa_pct.map(f64::from));
         state(gpu.state, ours, frame);
         record_health::record(gpu, *last_xid, ours, frame);
         limits(gpu, ours, frame);
@@ -78,7 +92,7 @@ pub fn record(snapshot: &Snapshot, instances: &mut Instances, frame: &mut Frame)
         link(&gpu.slow, ours, frame);
         power(gpu, ours, frame);
         if let Some(read) = &gpu.processes {
-            processes(read, ours, frame);
+            processes(read, gpu.held_idle, ours, frame);
         }
         frame
             .chart(&DRIVER_CALL_LATENCY, ours)
@@ -197,16 +211,31 @@ fn limits(gpu: &Gpu, instance: &Arc<Instance>, frame: &mut Frame) {
     }
 }
 
-fn processes(read: &Processes, instance: &Arc<Instance>, frame: &mut Frame) {
+/// From this time without work on, held memory counts as idle: between two requests it does not.
+const IDLE_FROM: Duration = Duration::from_secs(60);
+
+fn processes(
+    read: &Processes,
+    held_idle: Option<Duration>,
+    instance: &Arc<Instance>,
+    frame: &mut Frame,
+) {
     frame
         .chart(&PROCESSES, instance)
         .set("count", read.rows.len() as f64)
         .set("unresolved", read.unresolved as f64);
-    let mut memory = frame.chart(&PROCESS_MEMORY, instance);
-    for holding in &read.top {
-        memory.set(&holding.name, bytes(holding.mem_bytes));
-    }
-    memory.set("other", bytes(read.other_bytes));
+    let mut by_holder = |chart, value: &dyn Fn(&Holding) -> Option<f64>| {
+        let mut recorded = frame.chart(chart, instance);
+        for holding in read.top.iter().chain(&read.other) {
+            recorded.set(&holding.name, value(holding));
+        }
+    };
+    by_holder(&PROCESS_MEMORY, &|holding| bytes(holding.mem_bytes));
+    by_holder(&PROCESS_UTILIZATION, &|holding| holding.sm_pct);
+    by_holder(&HELD_IDLE_MEMORY, &|holding| {
+        let idle = held_idle? >= IDLE_FROM;
+        bytes(if idle { holding.mem_bytes } else { Some(0) })
+    });
 }
 
 /// Exact up to 8 PiB.

@@ -4,8 +4,8 @@ use super::*;
 use crate::gpu_usage::Kind;
 use crate::nvidia::charts::*;
 use crate::nvidia::snapshot::{
-    Clocks, Ecc, Health, Holding, Latency, Memory, PcieLink, Process, RemappedRows, RetiredPages,
-    Throttled,
+    Activity, Clocks, Ecc, Health, Holding, Latency, Link, LinkErrors, Links, Memory, Mig,
+    MigInstance, PcieLink, Process, RemappedRows, RetiredPages, Throttled, Throughput,
 };
 use std::time::Duration;
 
@@ -29,6 +29,20 @@ fn gpu() -> Gpu {
             mem_bus_busy_pct: Some(41),
             encoder_pct: Some(0),
             decoder_pct: Some(3),
+            activity: Activity {
+                sm: Some(88.5),
+                occupancy: Some(33.25),
+                tensor: Some(40.0),
+                dram: Some(61.0),
+            },
+            pcie: Throughput {
+                tx: Some(1_000_000.0),
+                rx: Some(6_300_800_000.0),
+            },
+            nvlink: Throughput {
+                tx: Some(5e9),
+                rx: Some(6e9),
+            },
             memory: Memory {
                 free_bytes: Some(20_000_000_000),
                 used_bytes: Some(130_000_000_000),
@@ -61,14 +75,16 @@ fn gpu() -> Gpu {
         processes: Some(Processes {
             rows: vec![process(100), process(200)],
             unresolved: 1,
-            top: vec![holding("sglang::scheduler_TP0", 129_000_000_000)],
-            other_bytes: Some(1_000_000),
+            top: vec![holding("sglang::scheduler_TP0 (marie)", 129_000_000_000)],
+            other: Some(holding("other", 1_000_000)),
         }),
         slow: Slow {
             power_limit_mw: Some(600_000),
             slowdown_c: Some(92),
             memory_max_c: Some(95),
             compute_mode: Some(0),
+            jpeg_pct: Some(1),
+            ofa_pct: Some(2),
             fan_pct: Some(30),
             bar1_free_bytes: Some(256_000_000_000),
             bar1_used_bytes: Some(1_000_000),
@@ -78,6 +94,25 @@ fn gpu() -> Gpu {
                 width: Some(8),
                 max_width: Some(16),
             },
+        },
+        links: Links {
+            each: vec![
+                Link {
+                    up: true,
+                    tx: Some(5e9),
+                    rx: Some(6e9),
+                    errors: LinkErrors {
+                        replays: Some(1),
+                        recoveries: Some(2),
+                        crc: Some(3),
+                    },
+                },
+                Link::default(),
+            ],
+        },
+        mig: Mig {
+            enabled: Some(false),
+            instances: vec![],
         },
         health: Health {
             ecc: Ecc {
@@ -111,6 +146,7 @@ fn process(pid: u32) -> Process {
         pid,
         start_ticks: Some(1),
         name: Some("sglang::scheduler_TP0".to_owned()),
+        user: Some("marie".to_owned()),
         mem_bytes: Some(1),
         sm_pct: None,
         kind: Kind::Compute,
@@ -121,6 +157,7 @@ fn holding(name: &str, mem_bytes: u64) -> Holding {
     Holding {
         name: name.to_owned(),
         mem_bytes: Some(mem_bytes),
+        sm_pct: Some(40.5),
     }
 }
 

@@ -62,12 +62,20 @@ fn each_missing_reading_is_a_gap_and_nothing_else_changes() {
         ),
         (
             |g| g.slow.pcie.max_generation = None,
-            &[(&PCIE_LINK, "generation_max")],
+            &[
+                (&PCIE_LINK, "generation_max"),
+                (&PCIE_BANDWIDTH_UTILIZATION, "rx"),
+                (&PCIE_BANDWIDTH_UTILIZATION, "tx"),
+            ],
         ),
         (|g| g.slow.pcie.width = None, &[(&PCIE_LINK, "width")]),
         (
             |g| g.slow.pcie.max_width = None,
-            &[(&PCIE_LINK, "width_max")],
+            &[
+                (&PCIE_LINK, "width_max"),
+                (&PCIE_BANDWIDTH_UTILIZATION, "rx"),
+                (&PCIE_BANDWIDTH_UTILIZATION, "tx"),
+            ],
         ),
         (
             |g| g.latency.fast_ms = None,
@@ -127,7 +135,32 @@ fn each_missing_reading_is_a_gap_and_nothing_else_changes() {
             |g| g.health.pcie_replays = None,
             &[(&PCIE_REPLAYS, "replays")],
         ),
-        (|g| g.held_idle = None, &[(&HELD_IDLE, "seconds")]),
+        (
+            |g| g.held_idle = None,
+            &[
+                (&HELD_IDLE, "seconds"),
+                (&HELD_IDLE_MEMORY, "sglang::scheduler_TP0 (marie)"),
+                (&HELD_IDLE_MEMORY, "other"),
+            ],
+        ),
+        (|g| g.fast.activity.dram = None, &[(&ACTIVITY, "dram")]),
+        (
+            |g| g.fast.pcie.rx = None,
+            &[(&PCIE_BANDWIDTH, "rx"), (&PCIE_BANDWIDTH_UTILIZATION, "rx")],
+        ),
+        (
+            |g| g.links.each[0].tx = None,
+            &[(&NVLINK_THROUGHPUT_BY_LINK, "link0")],
+        ),
+        (|g| g.slow.ofa_pct = None, &[(&ENGINES, "ofa")]),
+        (
+            |g| g.mig.enabled = None,
+            &[
+                (&MIG_MODE, "enabled"),
+                (&MIG_MODE, "disabled"),
+                (&MIG_DEVICES, "mig"),
+            ],
+        ),
     ];
     let all = known(&frame_of(vec![gpu()]));
     for (forget, dims) in cases {
@@ -207,4 +240,74 @@ fn xids_count_in_their_tick_and_the_latest_number_stays() {
             .all(|(_, n)| *n == Some(0.0))
     );
     assert_eq!(values(&frame, &XID_LAST), [("xid".to_owned(), Some(79.0))]);
+}
+
+#[test]
+fn without_totals_the_links_that_are_up_give_them_and_a_board_without_links_has_none() {
+    let mut gpu = gpu();
+    gpu.fast.nvlink = Throughput::default();
+    let throughput = values(&frame_of(vec![gpu.clone()]), &NVLINK_THROUGHPUT);
+    assert_eq!(
+        throughput,
+        [("rx".to_owned(), Some(6e9)), ("tx".to_owned(), Some(5e9))]
+    );
+    let state = values(&frame_of(vec![gpu.clone()]), &NVLINK_STATE);
+    assert_eq!(
+        state,
+        [("up".to_owned(), Some(1.0)), ("down".to_owned(), Some(1.0))]
+    );
+    gpu.links = Links::default();
+    let frame = frame_of(vec![gpu]);
+    assert_eq!(values(&frame, &NVLINK_THROUGHPUT), []);
+    assert_eq!(values(&frame, &NVLINK_STATE), []);
+}
+
+#[test]
+fn an_instance_is_charted_as_netdata_does_and_goes_when_it_is_destroyed() {
+    let (mut instances, mut frame) = (Instances::default(), Frame::default());
+    let mut split = gpu();
+    split.mig = Mig {
+        enabled: Some(true),
+        instances: vec![MigInstance {
+            gpu_instance: 9,
+            uuid: "MIG-1".to_owned(),
+            name: "A100 MIG 1g.10gb".to_owned(),
+            memory: Memory {
+                free_bytes: Some(7),
+                used_bytes: Some(3),
+                reserved_bytes: None,
+            },
+            bar1_bytes: Some((1, 2)),
+            activity: Activity::default(),
+        }],
+    };
+    let mut snapshot = Snapshot { gpus: vec![split] };
+    record(&snapshot, &mut instances, &mut frame);
+    let recorded = frame
+        .charts()
+        .find(|c| *c.chart() == MIG_FRAME_BUFFER_MEMORY.view());
+    let id = &recorded.unwrap().instance().prefix;
+    assert_eq!(*id, format!("mig_instance_9_gpu_{}_", UUID.to_lowercase()));
+    assert_eq!(
+        values(&frame, &MIG_DEVICES),
+        [("mig".to_owned(), Some(1.0))]
+    );
+    assert_eq!(values(&frame, &MIG_ACTIVITY), []);
+    snapshot.gpus[0].mig.instances.clear();
+    frame.clear();
+    record(&snapshot, &mut instances, &mut frame);
+    assert_eq!(values(&frame, &MIG_FRAME_BUFFER_MEMORY), []);
+    assert_eq!(
+        values(&frame, &MIG_DEVICES),
+        [("mig".to_owned(), Some(0.0))]
+    );
+}
+
+#[test]
+fn memory_is_idle_only_after_a_minute_without_work() {
+    let mut gpu = gpu();
+    let of = |gpu: &Gpu| values(&frame_of(vec![gpu.clone()]), &HELD_IDLE_MEMORY)[0].1;
+    assert_eq!(of(&gpu), Some(129_000_000_000.0));
+    gpu.held_idle = Some(Duration::from_secs(59));
+    assert_eq!(of(&gpu), Some(0.0));
 }

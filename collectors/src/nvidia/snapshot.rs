@@ -27,6 +27,10 @@ pub struct Gpu {
     pub processes: Option<Processes>,
     /// Read every ten seconds.
     pub slow: Slow,
+    /// NVLinks: what passes over each is read with the processes, the rest with `slow`.
+    pub links: Links,
+    /// Whether it is split, and its instances; read with the processes.
+    pub mig: Mig,
     /// Read with `slow`: what tells of wear and faults.
     pub health: Health,
     /// XID errors since the previous reading; `None` where the driver does not tell of them.
@@ -102,6 +106,12 @@ pub struct Fast {
     pub encoder_pct: Option<u32>,
     /// Per cent.
     pub decoder_pct: Option<u32>,
+    /// How busy its parts were since the previous reading, where the board can tell.
+    pub activity: Activity,
+    /// Bytes per second over the link to the host.
+    pub pcie: Throughput,
+    /// Bytes per second over all NVLinks.
+    pub nvlink: Throughput,
     /// Frame buffer.
     pub memory: Memory,
     /// A one-second average by the board's sensor.
@@ -152,6 +162,85 @@ pub struct Clocks {
     pub video_mhz: Option<u32>,
 }
 
+/// Bytes per second since the previous reading.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Throughput {
+    /// Sent by the GPU.
+    pub tx: Option<f64>,
+    /// Received by it.
+    pub rx: Option<f64>,
+}
+
+/// Per cent of time, averaged over all of the GPU's parts of a kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Activity {
+    /// SMs with at least one warp.
+    pub sm: Option<f64>,
+    /// Warps resident, of those that fit.
+    pub occupancy: Option<f64>,
+    /// Tensor cores.
+    pub tensor: Option<f64>,
+    /// Memory interface.
+    pub dram: Option<f64>,
+}
+
+/// NVLinks.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Links {
+    /// By their number; empty for a board without any.
+    pub each: Vec<Link>,
+}
+
+/// One NVLink.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Link {
+    /// Whether it works.
+    pub up: bool,
+    /// Bytes per second sent.
+    pub tx: Option<f64>,
+    /// Received.
+    pub rx: Option<f64>,
+    /// Its errors.
+    pub errors: LinkErrors,
+}
+
+/// Errors of one NVLink since the driver was loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkErrors {
+    /// Packets sent again.
+    pub replays: Option<u64>,
+    /// Times the link was trained anew.
+    pub recoveries: Option<u64>,
+    /// Wrong check sums.
+    pub crc: Option<u64>,
+}
+
+/// Whether a GPU is split, and how.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Mig {
+    /// `None` for boards that cannot be.
+    pub enabled: Option<bool>,
+    /// Its instances.
+    pub instances: Vec<MigInstance>,
+}
+
+/// One GPU instance.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MigInstance {
+    /// Its number: the key within its GPU.
+    pub gpu_instance: u32,
+    /// `MIG-…`.
+    pub uuid: String,
+    /// Product and profile.
+    pub name: String,
+    /// Its memory.
+    pub memory: Memory,
+    /// Free and used.
+    pub bar1_bytes: Option<(u64, u64)>,
+    /// How busy its parts were.
+    pub activity: Activity,
+}
+
 /// Per cent of time in which each cause held the clocks down. Causes may overlap.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Throttled {
@@ -180,6 +269,10 @@ pub struct Slow {
     pub memory_max_c: Option<i32>,
     /// `nvmlComputeMode_t`: who may have contexts on it.
     pub compute_mode: Option<u32>,
+    /// Image decoder, per cent.
+    pub jpeg_pct: Option<u32>,
+    /// Optical flow accelerator, per cent.
+    pub ofa_pct: Option<u32>,
     /// Per cent of the fan's maximum; passively cooled boards have none.
     pub fan_pct: Option<u32>,
     /// Not mapped.
@@ -210,10 +303,10 @@ pub struct Processes {
     pub rows: Vec<Process>,
     /// Rows without an entry in the host's /proc.
     pub unresolved: usize,
-    /// GPU memory by command name, the largest first.
+    /// By command and user, the largest holder of memory first.
     pub top: Vec<Holding>,
-    /// The names that did not fit into `top`; `None` if there are none, or if one's memory is unknown.
-    pub other_bytes: Option<u64>,
+    /// What did not fit into `top`; `None` if all did.
+    pub other: Option<Holding>,
 }
 
 /// One process on one GPU.
@@ -225,6 +318,8 @@ pub struct Process {
     pub start_ticks: Option<u64>,
     /// Command name, never arguments; `None` if /proc does not know the pid.
     pub name: Option<String>,
+    /// Whose it is, as far as that may be shown; `None` if /proc does not know the pid.
+    pub user: Option<String>,
     /// GPU memory held.
     pub mem_bytes: Option<u64>,
     /// Per cent of SM time since the previous reading.
@@ -233,13 +328,15 @@ pub struct Process {
     pub kind: Kind,
 }
 
-/// What all processes of one name hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What all processes of one command and user hold and do.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Holding {
-    /// Command name.
+    /// Command and user, `python3 (marie)`.
     pub name: String,
     /// `None` if one of them is unknown.
     pub mem_bytes: Option<u64>,
+    /// Per cent of SM time; `None` if one of them is unknown.
+    pub sm_pct: Option<f64>,
 }
 
 /// Time in the driver for all calls of a group, the last time it was read.

@@ -64,6 +64,7 @@ mod tests {
             pid: 7,
             start_ticks: Some(9),
             name: None,
+            user: None,
             mem_bytes: None,
             sm_pct: Some(50.0),
             kind: Kind::Compute,

@@ -1,7 +1,7 @@
 //! Whose a process is, and what of that may be shown.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What the kernel shows for every user that is not mapped into our user namespace.
 const OVERFLOW_UID: u32 = 65534;
@@ -15,11 +15,32 @@ pub fn effective_uid(proc_root: &Path, pid: u32) -> Option<u32> {
     uids.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
+/// Whose process `pid` is, in the host's numbers: where our user namespace hides the user, the slice of the
+/// login session that the process was started in names it.
+#[must_use]
+pub fn owner(proc_root: &Path, pid: u32) -> Option<u32> {
+    let uid = effective_uid(proc_root, pid)?;
+    if uid != OVERFLOW_UID {
+        return Some(uid);
+    }
+    let groups = fs::read_to_string(proc_root.join(format!("{pid}/cgroup"))).ok()?;
+    slice_uid(&groups).or(Some(OVERFLOW_UID))
+}
+
+/// The user in a path of control groups, `/user.slice/user-1000.slice/…`.
+fn slice_uid(groups: &str) -> Option<u32> {
+    let mut parts = groups.lines().flat_map(|line| line.split('/'));
+    let uid = parts.find_map(|part| part.strip_prefix("user-")?.strip_suffix(".slice"))?;
+    uid.parse().ok()
+}
+
 /// Names for the label `user`: our own user's, and nobody else's.
 #[derive(Clone, Debug)]
 pub struct Users {
     own: u32,
     own_name: String,
+    /// Where other users' names are read, if they may be shown.
+    identify: Option<PathBuf>,
 }
 
 impl Users {
@@ -34,6 +55,28 @@ impl Users {
         Self {
             own,
             own_name: name.unwrap_or_else(|| own.to_string()),
+            identify: None,
+        }
+    }
+
+    /// The same, which shows other users' names too.
+    #[must_use]
+    pub fn identifying(self, proc_root: &Path) -> Self {
+        let hosts = proc_root.parent().map(|host| host.join("etc/passwd"));
+        Self {
+            identify: hosts.or_else(|| Some(PathBuf::from("/etc/passwd"))),
+            ..self
+        }
+    }
+
+    /// As [`Users::label`], with the names of other users where they may be shown: the host's, else numbers.
+    #[must_use]
+    pub fn shown(&self, uid: Option<u32>) -> String {
+        match (uid, &self.identify) {
+            (Some(uid), Some(passwd)) if uid != self.own && uid != OVERFLOW_UID => {
+                name_in(passwd, uid).unwrap_or_else(|| uid.to_string())
+            }
+            _ => self.label(uid).to_owned(),
         }
     }
 
@@ -65,7 +108,7 @@ pub mod tests {
     /// A /proc in a temporary folder, with an `etc` beside it.
     pub struct FakeProc {
         dir: tempfile::TempDir,
-        root: std::path::PathBuf,
+        root: PathBuf,
     }
 
     impl FakeProc {
@@ -150,6 +193,36 @@ pub mod tests {
         assert_eq!(users.label(Some(65534)), "unknown");
         assert_eq!(users.label(Some(1001)), "other");
         assert_eq!(users.label(None), "unknown");
+    }
+
+    #[test]
+    fn a_hidden_user_is_known_by_the_slice_of_the_session() {
+        let proc = FakeProc::new();
+        let hidden = "Uid:\t65534\t65534\t65534\t65534\n";
+        proc.file("10/status", hidden);
+        proc.file(
+            "10/cgroup",
+            "0::/user.slice/user-1003.slice/session-4.scope\n",
+        );
+        proc.file("11/status", hidden);
+        proc.file("11/cgroup", "0::/system.slice/docker-3.scope\n");
+        proc.file("12/status", hidden);
+        assert_eq!(owner(proc.path(), 10), Some(1003));
+        assert_eq!(owner(proc.path(), 11), Some(65534));
+        assert_eq!(owner(proc.path(), 12), None);
+    }
+
+    #[test]
+    fn other_users_have_names_only_where_they_may_be_shown() {
+        let proc = FakeProc::new();
+        proc.passwd("marie:x:1000:1000::/:\nkurt:x:1003:1003::/:\nnobody:x:65534:65534::/:\n");
+        let users = Users::new(proc.path(), 1000);
+        assert_eq!(users.shown(Some(1003)), "other");
+        let users = users.identifying(proc.path());
+        assert_eq!(users.shown(Some(1003)), "kurt");
+        assert_eq!(users.shown(Some(1004)), "1004");
+        assert_eq!(users.shown(Some(65534)), "unknown");
+        assert_eq!(users.shown(None), "unknown");
     }
 
     #[test]

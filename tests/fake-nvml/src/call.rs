@@ -7,14 +7,43 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use crate::call_log;
-use crate::ffi::{Answer, Code, NOT_SUPPORTED, UNINITIALIZED, UNKNOWN};
+use crate::ffi::{Answer, Code, FUNCTION_NOT_FOUND, NOT_SUPPORTED, UNINITIALIZED, UNKNOWN};
 use crate::gpu::GpuNow;
 use crate::machine::Machine;
-use crate::scenario::Fault;
+use crate::scenario::{Fault, matches_name};
 use crate::session::{self, Device};
 
 /// How often a call that hangs looks whether it still should.
 const HANG_LOOK: Duration = Duration::from_millis(100);
+
+/// What a MIG instance's handle answers.
+const OF_INSTANCES: &[&str] = &[
+    "nvmlDeviceGetName",
+    "nvmlDeviceGetUUID",
+    "nvmlDeviceGetIndex",
+    "nvmlDeviceGetMemoryInfo",
+    "nvmlDeviceGetMemoryInfo_v2",
+    "nvmlDeviceGetBAR1MemoryInfo",
+    "nvmlDeviceGetGpuInstanceId",
+    "nvmlDeviceGetComputeInstanceId",
+    "nvmlDeviceGetDeviceHandleFromMigDeviceHandle",
+    "nvmlDeviceIsMigDeviceHandle",
+    "nvmlDeviceGetComputeRunningProcesses",
+    "nvmlDeviceGetComputeRunningProcesses_v2",
+    "nvmlDeviceGetComputeRunningProcesses_v3",
+];
+
+/// What a GPU does not answer while MIG is enabled.
+const NOT_WHEN_SPLIT: &[&str] = &[
+    "nvmlDeviceGetUtilizationRates",
+    "nvmlDeviceGetEncoderUtilization",
+    "nvmlDeviceGetDecoderUtilization",
+    "nvmlDeviceGetJpgUtilization",
+    "nvmlDeviceGetOfaUtilization",
+    "nvmlDeviceGetProcessUtilization",
+    "nvmlDeviceGetProcessesUtilizationInfo",
+    "nvmlDeviceGetSamples",
+];
 
 /// The call that initialises the library, under any of its names.
 pub fn initialise(name: &'static str) -> u32 {
@@ -40,15 +69,23 @@ pub fn device(name: &'static str, device: Device, body: impl FnOnce(&GpuNow<'_>)
     guarded(|| {
         let machine = session::machine()?;
         let index = session::index(&machine, device);
-        begin(name, &machine, index.ok())?;
+        begin(name, &machine, index.ok().map(|(gpu, _)| gpu))?;
         initialised()?;
-        let gpu = &machine.gpus[index?];
-        if gpu.model.absent.contains(name) {
+        let (index, instance) = index?;
+        let gpu = &machine.gpus[index];
+        let instances = gpu.mig.as_ref();
+        let instance = instance.and_then(|place| instances?.get(place));
+        let missing = match instance {
+            Some(_) => !OF_INSTANCES.contains(&name),
+            None => gpu.mig.is_some() && NOT_WHEN_SPLIT.contains(&name),
+        };
+        if missing || gpu.model.absent.contains(name) {
             return Err(NOT_SUPPORTED);
         }
         body(&GpuNow {
             machine: &machine,
             gpu,
+            instance,
             now_s: now_s(),
         })
     })
@@ -86,6 +123,10 @@ fn guarded(body: impl FnOnce() -> Answer) -> u32 {
 /// Counts the call and applies the first fault that concerns it.
 fn begin(name: &'static str, machine: &Arc<Machine>, gpu: Option<usize>) -> Answer {
     call_log::count(name, machine.call_log.as_deref());
+    let hidden = &machine.hidden_symbols;
+    if hidden.iter().any(|pattern| matches_name(pattern, name)) {
+        return Err(FUNCTION_NOT_FOUND);
+    }
     let fault = |machine: &Machine| -> Option<Fault> {
         machine
             .faults

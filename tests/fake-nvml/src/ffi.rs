@@ -20,6 +20,7 @@ pub const NOT_SUPPORTED: Code = Code(3);
 pub const NOT_FOUND: Code = Code(6);
 pub const INSUFFICIENT_SIZE: Code = Code(7);
 pub const TIMEOUT: Code = Code(10);
+pub const FUNCTION_NOT_FOUND: Code = Code(13);
 pub const GPU_IS_LOST: Code = Code(15);
 pub const VERSION_MISMATCH: Code = Code(25);
 pub const UNKNOWN: Code = Code(999);

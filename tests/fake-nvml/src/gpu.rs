@@ -2,6 +2,7 @@
 
 use crate::ffi::{Code, NOT_SUPPORTED};
 use crate::machine::{Gpu, Machine};
+use crate::parts::MigInstance;
 use crate::processes::{self, Running};
 use crate::signal::Signal;
 
@@ -15,6 +16,8 @@ const MIB: f64 = 1_048_576.0;
 pub struct GpuNow<'a> {
     pub machine: &'a Machine,
     pub gpu: &'a Gpu,
+    /// The instance whose handle was used, if it was one's.
+    pub instance: Option<&'a MigInstance>,
     /// Unix seconds.
     pub now_s: f64,
 }
@@ -32,6 +35,7 @@ pub struct MemoryBytes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProcessNow {
     pub running: Running,
+    pub gpu_instance: Option<u32>,
     pub memory_bytes: u64,
     pub sm: u32,
     pub mem: u32,
@@ -96,6 +100,12 @@ impl GpuNow<'_> {
         Ok((self.since_loaded(supported(mb_s)?) * 1e6) as u64)
     }
 
+    /// The average of a signal between two moments, Unix seconds.
+    pub fn average(&self, signal: &Signal, from_s: f64, to_s: f64) -> f64 {
+        let (from, to) = (from_s + self.gpu.phase_s, to_s + self.gpu.phase_s);
+        signal.integral(from, to) / (to - from)
+    }
+
     /// The throughput of the last 20 ms, KB/s.
     pub fn pcie_kb_s(&self, mb_s: Option<&Signal>) -> Result<u32, Code> {
         let megabytes = supported(mb_s)?.integral(self.t() - PCIE_WINDOW_S, self.t());
@@ -110,6 +120,16 @@ impl GpuNow<'_> {
 
     /// Frame buffer memory. What processes hold is in `used`.
     pub fn memory(&self) -> MemoryBytes {
+        if let Some(instance) = self.instance {
+            let total = (instance.memory_mib * MIB) as u64;
+            let used = self.bytes(&instance.used_mib).min(total);
+            return MemoryBytes {
+                total,
+                reserved: 0,
+                used,
+                free: total - used,
+            };
+        }
         let memory = &self.gpu.model.memory;
         let total = (memory.total_mib * MIB) as u64;
         let reserved = ((memory.reserved_mib * MIB) as u64).min(total);
@@ -155,6 +175,7 @@ impl GpuNow<'_> {
             .into_iter()
             .map(|(entry, running)| ProcessNow {
                 running,
+                gpu_instance: entry.gpu_instance,
                 memory_bytes: self.bytes(&entry.memory_mib),
                 sm: percent(&entry.sm, readings.gpu_utilization.as_ref()),
                 mem: percent(&entry.mem, readings.memory_utilization.as_ref()),
@@ -188,6 +209,7 @@ gpus:
         check(&GpuNow {
             machine: &machine,
             gpu: &machine.gpus[0],
+            instance: None,
             now_s: 1_790_000_000.5,
         });
     }

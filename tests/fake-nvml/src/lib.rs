@@ -9,6 +9,7 @@ mod exports;
 mod ffi;
 mod gpu;
 mod machine;
+mod parts;
 mod processes;
 mod scenario;
 mod session;

@@ -1,6 +1,7 @@
 //! A scenario made ready to be read: models merged into their GPUs, loads into their signals,
 //! texts parsed.
 
+use crate::parts::{Activity, MigInstance, NvLink};
 use crate::scenario::{Clocks, Fault, Gpu as Entry, Model, Pcie, Process, Readings, Scenario, Xid};
 use crate::signal::Signal;
 
@@ -15,6 +16,7 @@ pub struct Machine {
     pub driver_loaded_s: f64,
     pub proc_root: String,
     pub call_log: Option<String>,
+    pub hidden_symbols: Vec<String>,
     pub faults: Vec<Fault>,
     pub gpus: Vec<Gpu>,
 }
@@ -32,6 +34,8 @@ pub struct Gpu {
     pub model: Model,
     pub processes: Vec<Process>,
     pub xids: Vec<Xid>,
+    /// Its instances, if MIG is enabled.
+    pub mig: Option<Vec<MigInstance>>,
 }
 
 /// Where a GPU sits on the PCI bus.
@@ -96,6 +100,7 @@ impl Machine {
             driver_loaded_s: scenario.driver_loaded_s,
             proc_root: scenario.proc_root,
             call_log: scenario.call_log,
+            hidden_symbols: scenario.hidden_symbols,
             faults: scenario.faults,
             gpus,
         })
@@ -114,6 +119,7 @@ impl Gpu {
         model.readings = entry.readings.clone().or(model.readings);
         model.pcie = entry.pcie.clone().or(model.pcie);
         model.ecc = entry.ecc.clone().or(model.ecc);
+        model.nvlink = entry.nvlink.clone().or(model.nvlink);
         let load = model.readings.load.take().unwrap_or(Signal::Constant(0.0));
         if load.follows_load() {
             return Err(format!("gpus: {index}: the load cannot follow itself"));
@@ -127,6 +133,10 @@ impl Gpu {
                 ));
             }
             process.resolve(&load);
+        }
+        let mut mig = entry.mig.clone();
+        for instance in mig.iter_mut().flatten() {
+            instance.resolve(&load);
         }
         Ok(Self {
             index,
@@ -144,6 +154,7 @@ impl Gpu {
             model,
             processes,
             xids: entry.xids.clone(),
+            mig,
         })
     }
 }
@@ -169,6 +180,7 @@ impl Readings {
             clock_event_reasons: self.clock_event_reasons.or(other.clock_event_reasons),
             pcie_tx_mb_s: self.pcie_tx_mb_s.or(other.pcie_tx_mb_s),
             pcie_rx_mb_s: self.pcie_rx_mb_s.or(other.pcie_rx_mb_s),
+            activity: self.activity.or(other.activity),
             recovery_action: self.recovery_action.or(other.recovery_action),
             compute_mode: self.compute_mode.or(other.compute_mode),
         }
@@ -205,7 +217,10 @@ macro_rules! resolve_members {
 }
 
 resolve_members! {
-    Model { bar1, pcie, ecc, readings }
+    Model { bar1, pcie, ecc, nvlink, readings }
+    NvLink { up, tx_mb_s, rx_mb_s, replays, recoveries, crc_errors }
+    Activity { sm, occupancy, tensor, dram }
+    MigInstance { used_mib, activity }
     crate::scenario::Bar1 { used_mib }
     Pcie { generation, width, replays }
     crate::scenario::Ecc {
@@ -219,7 +234,7 @@ resolve_members! {
         gpu_utilization, memory_utilization, encoder_utilization, decoder_utilization,
         jpeg_utilization, ofa_utilization, memory_base_mib, power_w, temperature_c,
         memory_temperature_c, fan_percent, performance_state, clocks_mhz, clock_event_reasons,
-        pcie_tx_mb_s, pcie_rx_mb_s, recovery_action, compute_mode,
+        pcie_tx_mb_s, pcie_rx_mb_s, activity, recovery_action, compute_mode,
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
+use crate::parts::{Activity, MigInstance, NvLink};
 use crate::signal::Signal;
 
 /// A whole scenario file.
@@ -24,6 +25,9 @@ pub struct Scenario {
     pub proc_root: String,
     /// A file that counts calls by name; `{pid}` stands for the process that calls.
     pub call_log: Option<String>,
+    /// Calls that this driver does not have, as faults name them: they answer 13.
+    #[serde(default)]
+    pub hidden_symbols: Vec<String>,
     /// What goes wrong.
     #[serde(default)]
     pub faults: Vec<Fault>,
@@ -61,7 +65,8 @@ pub struct Model {
     pub temperature_thresholds_c: Thresholds,
     pub pcie: Option<Pcie>,
     pub ecc: Option<Ecc>,
-    /// Whether MIG exists (and is off).
+    pub nvlink: Option<NvLink>,
+    /// Whether MIG exists; it is on where a GPU has `mig`.
     #[serde(default)]
     pub mig_capable: bool,
     /// Calls that answer NotSupported although the scenario has a value for them.
@@ -200,6 +205,7 @@ pub struct Readings {
     pub clock_event_reasons: Option<Signal>,
     pub pcie_tx_mb_s: Option<Signal>,
     pub pcie_rx_mb_s: Option<Signal>,
+    pub activity: Option<Activity>,
     /// `nvmlDeviceGpuRecoveryAction_t`.
     pub recovery_action: Option<Signal>,
     /// `nvmlComputeMode_t`; the default one if left out.
@@ -226,6 +232,10 @@ pub struct Gpu {
     pub pcie: Option<Pcie>,
     /// Errors in memory that replace the model's.
     pub ecc: Option<Ecc>,
+    /// NVLinks that replace the model's.
+    pub nvlink: Option<NvLink>,
+    /// MIG instances: with such a list, though it be empty, MIG is enabled.
+    pub mig: Option<Vec<MigInstance>>,
     /// Added to the model's.
     #[serde(default)]
     pub absent: BTreeSet<String>,
@@ -269,6 +279,8 @@ pub struct Process {
     #[serde(rename = "type", default)]
     pub kind: ProcessKind,
     pub memory_mib: Signal,
+    /// The MIG instance that it runs on.
+    pub gpu_instance: Option<u32>,
     /// Share of the SMs, percent; by default what the GPU's utilisation says.
     pub sm: Option<Signal>,
     pub mem: Option<Signal>,

@@ -103,8 +103,9 @@ pub fn handle(uuid: &str) -> Device {
     Device((FIRST_HANDLE + slot * HANDLE_STEP) as *mut c_void)
 }
 
-/// The index of the GPU behind a handle: lost if the scenario no longer has it.
-pub fn index(machine: &Machine, device: Device) -> Result<usize, Code> {
+/// What a handle stands for: a GPU's index, and the place of one of its MIG instances. It is lost if the
+/// scenario no longer has it.
+pub fn index(machine: &Machine, device: Device) -> Result<(usize, Option<usize>), Code> {
     let offset = (device.0 as usize)
         .checked_sub(FIRST_HANDLE)
         .ok_or(INVALID_ARGUMENT)?;
@@ -116,11 +117,15 @@ pub fn index(machine: &Machine, device: Device) -> Result<usize, Code> {
         .handles
         .get(offset / HANDLE_STEP)
         .ok_or(INVALID_ARGUMENT)?;
-    machine
-        .gpus
-        .iter()
-        .position(|gpu| gpu.uuid == *uuid)
-        .ok_or(GPU_IS_LOST)
+    let found = machine.gpus.iter().enumerate().find_map(|(gpu, entry)| {
+        if entry.uuid == *uuid {
+            return Some((gpu, None));
+        }
+        let instances = entry.mig.as_ref()?;
+        let instance = instances.iter().position(|part| part.uuid == *uuid)?;
+        Some((gpu, Some(instance)))
+    });
+    found.ok_or(GPU_IS_LOST)
 }
 
 impl State {

@@ -2,6 +2,8 @@
 
 mod health;
 mod limits;
+mod links;
+mod mig;
 mod nvidia;
 mod nvidia_smi;
 
@@ -9,6 +11,8 @@ use netdata_plugin::chart::{Chart, Kind};
 
 pub use health::*;
 pub use limits::*;
+pub use links::*;
+pub use mig::*;
 pub use nvidia::*;
 pub use nvidia_smi::*;
 

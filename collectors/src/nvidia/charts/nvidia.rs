@@ -66,17 +66,72 @@ pub const PROCESSES: Chart = Chart {
     ..BASE
 };
 
-/// `usedGpuMemory` of the same rows, bytes, summed by command name.
+/// `usedGpuMemory` of the same rows, bytes, summed by command and user.
 pub const PROCESS_MEMORY: Chart = Chart {
     id: "process_memory",
     context: "nvidia.process_memory",
     family: "processes",
-    title: "GPU memory by command name",
+    title: "GPU memory by command and user",
     units: "B",
     kind: Kind::Stacked,
     priority: 70_131,
     dims: &[Dim::new("other").optional()],
     dynamic: Some(Dim::new("").optional()),
+};
+
+/// `nvmlDeviceGetProcessUtilization`, per cent of SM time since the previous reading, summed likewise.
+pub const PROCESS_UTILIZATION: Chart = Chart {
+    id: "process_utilization",
+    context: "nvidia.process_utilization",
+    family: "processes",
+    title: "SM time by command and user",
+    units: "percentage",
+    kind: Kind::Stacked,
+    priority: 70_132,
+    dims: &[Dim::milli("other").optional()],
+    dynamic: Some(Dim::milli("").optional()),
+};
+
+/// The memory of `PROCESS_MEMORY` while nothing runs on the GPU, else 0; bytes.
+pub const HELD_IDLE_MEMORY: Chart = Chart {
+    id: "held_idle_memory",
+    context: "nvidia.held_idle_memory",
+    family: "processes",
+    title: "GPU memory held while nothing ran for a minute, by command and user",
+    units: "B",
+    kind: Kind::Stacked,
+    priority: 70_135,
+    dims: &[Dim::new("other").optional()],
+    dynamic: Some(Dim::new("").optional()),
+};
+
+/// GPM (`nvmlGpmMetricsGet`) between two readings, per cent.
+pub const ACTIVITY: Chart = Chart {
+    id: "activity",
+    context: "nvidia.activity",
+    family: "gpu utilization",
+    title: "How busy the parts of the GPU are",
+    units: "percentage",
+    priority: 70_105,
+    dims: &[
+        Dim::milli("sm"),
+        Dim::milli("occupancy"),
+        Dim::milli("tensor"),
+        Dim::milli("dram"),
+    ],
+    ..BASE
+};
+
+/// `nvmlDeviceGetJpgUtilization`, `nvmlDeviceGetOfaUtilization`, per cent.
+pub const ENGINES: Chart = Chart {
+    id: "engines",
+    context: "nvidia.engines",
+    family: "gpu utilization",
+    title: "Image decoder and optical flow accelerator",
+    units: "percentage",
+    priority: 70_106,
+    dims: &[Dim::new("jpeg").optional(), Dim::new("ofa").optional()],
+    ..BASE
 };
 
 /// Wall time of all NVML calls of a group for this GPU, milliseconds, the last time it was read.

@@ -43,6 +43,11 @@ impl Calls {
         self.trouble = None;
     }
 
+    /// Forgets what is not supported: the GPU has changed.
+    pub fn ask_again(&mut self) {
+        self.unsupported.clear();
+    }
+
     /// Asks, unless this GPU is known not to answer. `None` is a gap.
     pub fn ask<T>(
         &mut self,

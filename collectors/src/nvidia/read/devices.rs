@@ -7,8 +7,9 @@ use nvml_wrapper_sys::bindings::nvmlDevice_t;
 use super::calls::Calls;
 use super::fields::Batch;
 use super::idle::Idle;
+use super::nvlink::NvLinks;
 use super::sm_time::SmTime;
-use super::{fast, health};
+use super::{fast, health, mig};
 use crate::nvidia::snapshot::{Gpu, Identity, Snapshot, State};
 
 /// The GPUs, and what was read of them.
@@ -33,6 +34,10 @@ pub struct Entry {
     pub fast: fast::Past,
     /// Its fields of every ten seconds.
     pub health: Health,
+    /// Its NVLinks.
+    pub links: NvLinks,
+    /// Its MIG instances.
+    pub mig: mig::Instances,
     /// Since when nothing has run on it.
     pub idle: Idle,
     /// Its samples of processes.

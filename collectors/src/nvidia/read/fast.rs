@@ -1,10 +1,11 @@
 //! The readings of every tick: a dozen calls of microseconds each.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use nvml_wrapper::Device;
 use nvml_wrapper::enum_wrappers::device::{Clock, PerformanceState, TemperatureSensor};
 use nvml_wrapper::error::{NvmlError, nvml_sym, nvml_try};
+use nvml_wrapper::{Device, Nvml};
 use nvml_wrapper_sys::bindings::{
     nvmlMarginTemperature_t, nvmlMemory_t, nvmlTemperature_t,
     nvmlTemperatureSensors_enum_NVML_TEMPERATURE_GPU,
@@ -12,18 +13,25 @@ use nvml_wrapper_sys::bindings::{
 
 use super::calls::Calls;
 use super::fields::{Batch, Field, Value};
+use super::gpm::{Gpm, Part};
 use super::samples::{self, Samples};
-use super::{Shared, throttle};
-use crate::nvidia::snapshot::{Clocks, Fast, Memory};
+use super::{Shared, nvlink, throttle};
+use crate::nvidia::snapshot::{Clocks, Fast, Memory, Throughput};
 use crate::rate::Rate;
 
 const MEMORY_TEMPERATURE: Field = Field::new(82);
+/// Bytes since the driver was loaded. `nvmlDeviceGetPcieThroughput` counts for 20 ms while it blocks.
+const PCIE_TX: Field = Field::new(197);
+const PCIE_RX: Field = Field::new(198);
 
 /// What one GPU's readings of every tick remember.
 pub struct Past {
     energy: Rate,
     fields: Batch,
     throttle: throttle::Counters,
+    pcie: (Rate, Rate),
+    nvlink: nvlink::Totals,
+    gpm: Gpm,
     power: Samples,
     utilization: Samples,
 }
@@ -33,6 +41,10 @@ impl Default for Past {
         Self {
             energy: Rate::default(),
             fields: Batch::new([
+                nvlink::TOTALS[0],
+                nvlink::TOTALS[1],
+                PCIE_TX,
+                PCIE_RX,
                 MEMORY_TEMPERATURE,
                 throttle::SW_POWER_CAP,
                 throttle::THERMAL,
@@ -42,6 +54,9 @@ impl Default for Past {
                 throttle::HW_POWER_BRAKE,
             ]),
             throttle: throttle::Counters::default(),
+            pcie: Default::default(),
+            nvlink: nvlink::Totals::default(),
+            gpm: Gpm::default(),
             power: Samples::default(),
             utilization: Samples::default(),
         }
@@ -53,11 +68,15 @@ impl Past {
     pub fn reset(&mut self) {
         self.energy.reset();
         self.throttle.reset();
+        self.pcie = Default::default();
+        self.nvlink.reset();
+        self.gpm = Gpm::default();
     }
 }
 
 /// Reads all of it.
 pub fn read(
+    nvml: &Arc<Nvml>,
     device: &Device<'_>,
     uuid: &str,
     calls: &mut Calls,
@@ -70,9 +89,16 @@ pub fn read(
     });
     let average_power_w = average_power_w(&mut past.energy, energy_mj, Instant::now());
     past.fields.read(device, uuid, calls, shared.numbering);
-    let throttled = past
-        .throttle
-        .shares(&past.fields, shared.numbering, Instant::now());
+    let (now, numbering) = (Instant::now(), shared.numbering);
+    let throttled = past.throttle.shares(&past.fields, numbering, now);
+    let counter = |field| {
+        let count = past.fields.get(field, numbering).and_then(Value::count);
+        count.map(|count| count as f64)
+    };
+    let pcie_tx = past.pcie.0.per_second(counter(PCIE_TX), now);
+    let pcie_rx = past.pcie.1.per_second(counter(PCIE_RX), now);
+    let (nvlink_tx, nvlink_rx) = past.nvlink.rates(&past.fields, numbering, now);
+    let gpm = past.gpm.read(nvml, device, Part::Gpu, uuid, calls, now);
     let memory_temperature = past.fields.get(MEMORY_TEMPERATURE, shared.numbering);
     let mut range = |samples: &mut Samples, kind| {
         let buffer = &mut shared.samples;
@@ -97,6 +123,15 @@ pub fn read(
                 device.decoder_utilization()
             })
             .map(|decoder| decoder.utilization),
+        activity: gpm.activity,
+        pcie: Throughput {
+            tx: pcie_tx.or(gpm.pcie_tx),
+            rx: pcie_rx.or(gpm.pcie_rx),
+        },
+        nvlink: Throughput {
+            tx: nvlink_tx.or(gpm.nvlink_tx),
+            rx: nvlink_rx.or(gpm.nvlink_rx),
+        },
         memory: memory(device, uuid, calls),
         power_mw: calls.ask(uuid, "nvmlDeviceGetPowerUsage", || device.power_usage()),
         energy_mj,
@@ -131,6 +166,15 @@ fn memory(device: &Device<'_>, uuid: &str, calls: &mut Calls) -> Memory {
         .ask(uuid, "nvmlDeviceGetMemoryInfo", || memory_v1(device))
         .map(|info| split(info.total, info.free, info.used, None))
         .unwrap_or_default()
+}
+
+/// The memory of a MIG instance: of what may go at any time, nothing is remembered.
+pub fn memory_once(device: &Device<'_>) -> Memory {
+    match (device.memory_info(), memory_v1(device)) {
+        (Ok(info), _) => split(info.total, info.free, info.used, Some(info.reserved)),
+        (Err(_), Ok(info)) => split(info.total, info.free, info.used, None),
+        _ => Memory::default(),
+    }
 }
 
 /// Makes `used` exclude `reserved`, which drivers handle differently, and `u64::MAX`

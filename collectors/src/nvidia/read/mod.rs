@@ -7,8 +7,11 @@ mod events;
 mod explain;
 mod fast;
 mod fields;
+mod gpm;
 mod health;
 mod idle;
+mod mig;
+mod nvlink;
 mod processes;
 mod samples;
 mod slow;
@@ -154,6 +157,7 @@ impl Reader {
                 gpu.becomes(State::Lost);
                 entry.fast.reset();
                 entry.idle.reset();
+                entry.links.reset();
                 gpu.xids = xids.of(&gpu.id.uuid);
                 continue;
             };
@@ -163,27 +167,38 @@ impl Reader {
                 fast: past,
                 health: fields,
                 idle,
+                links,
+                mig: instances,
                 sm_time,
                 ..
             } = entry;
             let uuid = gpu.id.uuid.as_str();
             calls.begin();
             gpu.latency.fast_ms =
-                timed(|| gpu.fast = fast::read(&device, uuid, calls, past, shared));
-            if processes_due {
-                let busy = gpu.fast.busy_pct;
-                let mut rows = None;
-                gpu.latency.processes_ms = timed(|| {
-                    rows = processes::read(&device, uuid, calls, sm_time, busy, shared);
-                });
-                gpu.processes = rows.map(&resolve);
-            }
+                timed(|| gpu.fast = fast::read(nvml, &device, uuid, calls, past, shared));
+            let numbering = shared.numbering;
             if slow_due {
                 gpu.latency.slow_ms = timed(|| {
                     gpu.slow = slow::read(&device, uuid, calls);
-                    let fields = &mut fields.0;
-                    gpu.health = health::read(&device, uuid, calls, fields, shared.numbering);
+                    gpu.health = health::read(&device, uuid, calls, &mut fields.0, numbering);
+                    links.look(&device, uuid, calls, numbering, &mut gpu.links);
                 });
+            }
+            if processes_due {
+                let (busy, split) = (gpu.fast.busy_pct, gpu.mig.enabled);
+                let mut rows = None;
+                gpu.latency.processes_ms = timed(|| {
+                    rows = processes::read(&device, uuid, calls, sm_time, busy, shared);
+                    links.read(&device, uuid, calls, numbering, &mut gpu.links);
+                    gpu.mig = mig::read(nvml, &device, uuid, calls, instances, now);
+                });
+                gpu.processes = rows.map(&resolve);
+                // A GPU that is split supports other calls than one that is whole.
+                if split.is_some() && gpu.mig.enabled != split {
+                    log::info!("GPU {uuid}: MIG was switched");
+                    calls.ask_again();
+                    *past = fast::Past::default();
+                }
             }
             gpu.held_idle = idle.held(gpu.ran(), gpu.memory_held(), now);
             let state = calls.finish(uuid);

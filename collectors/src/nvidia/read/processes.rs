@@ -4,7 +4,7 @@
 use nvml_wrapper::Device;
 use nvml_wrapper::error::{NvmlError, nvml_sym};
 use nvml_wrapper_sys::bindings::{
-    nvmlProcessInfo_t, nvmlProcessUtilizationSample_t,
+    NvmlLib, nvmlDevice_t, nvmlProcessInfo_t, nvmlProcessUtilizationSample_t,
     nvmlReturn_enum_NVML_ERROR_INSUFFICIENT_SIZE, nvmlReturn_enum_NVML_SUCCESS, nvmlReturn_t,
 };
 
@@ -46,25 +46,10 @@ pub fn read(
 ) -> Option<Vec<Process>> {
     let mut processes = Vec::new();
     let lib = device.nvml().lib();
-    calls.ask(uuid, "nvmlDeviceGetComputeRunningProcesses_v3", || {
-        let call = nvml_sym(lib.nvmlDeviceGetComputeRunningProcesses_v3.as_ref())?;
-        let rows = fill(&mut buffers.rows, |count, rows| {
-            // SAFETY: the handle comes from this library, still initialised; `fill` passes a buffer of
-            // `count` rows.
-            unsafe { call(device.handle(), count, rows) }
-        })?;
-        add(&mut processes, rows, Kind::Compute);
-        Ok(())
-    })?;
-    calls.ask(uuid, "nvmlDeviceGetGraphicsRunningProcesses_v3", || {
-        let call = nvml_sym(lib.nvmlDeviceGetGraphicsRunningProcesses_v3.as_ref())?;
-        let rows = fill(&mut buffers.rows, |count, rows| {
-            // SAFETY: as above.
-            unsafe { call(device.handle(), count, rows) }
-        })?;
-        add(&mut processes, rows, Kind::Graphics);
-        Ok(())
-    });
+    list(device, uuid, calls, Kind::Compute, buffers, &mut processes)?;
+    list(device, uuid, calls, Kind::Graphics, buffers, &mut processes);
+    // Last, so that a client that is on another list too is known as a client of MPS.
+    list(device, uuid, calls, Kind::Mps, buffers, &mut processes);
     let now_us = *now_us;
     let since = sm_time.since(now_us);
     let sampled = calls.ask(uuid, "nvmlDeviceGetProcessUtilization", || {
@@ -92,6 +77,52 @@ pub fn read(
     Some(processes)
 }
 
+type ListCall =
+    unsafe extern "C" fn(nvmlDevice_t, *mut u32, *mut nvmlProcessInfo_t) -> nvmlReturn_t;
+
+/// The calls for one kind of process: of today's drivers, and of those before 510, with the same rows.
+#[rustfmt::skip]
+fn calls_for(lib: &NvmlLib, kind: Kind) -> [(&'static str, Result<ListCall, NvmlError>); 2] {
+    match kind {
+        Kind::Compute => [
+            ("nvmlDeviceGetComputeRunningProcesses_v3", nvml_sym(lib.nvmlDeviceGetComputeRunningProcesses_v3.as_ref()).copied()),
+            ("nvmlDeviceGetComputeRunningProcesses_v2", nvml_sym(lib.nvmlDeviceGetComputeRunningProcesses_v2.as_ref()).copied()),
+        ],
+        Kind::Graphics => [
+            ("nvmlDeviceGetGraphicsRunningProcesses_v3", nvml_sym(lib.nvmlDeviceGetGraphicsRunningProcesses_v3.as_ref()).copied()),
+            ("nvmlDeviceGetGraphicsRunningProcesses_v2", nvml_sym(lib.nvmlDeviceGetGraphicsRunningProcesses_v2.as_ref()).copied()),
+        ],
+        Kind::Mps => [
+            ("nvmlDeviceGetMPSComputeRunningProcesses_v3", nvml_sym(lib.nvmlDeviceGetMPSComputeRunningProcesses_v3.as_ref()).copied()),
+            ("nvmlDeviceGetMPSComputeRunningProcesses_v2", nvml_sym(lib.nvmlDeviceGetMPSComputeRunningProcesses_v2.as_ref()).copied()),
+        ],
+    }
+}
+
+/// Adds the processes of one kind; `None` if the list cannot be had.
+fn list(
+    device: &Device<'_>,
+    uuid: &str,
+    calls: &mut Calls,
+    kind: Kind,
+    buffers: &mut Buffers,
+    processes: &mut Vec<Process>,
+) -> Option<()> {
+    let [newer, older] = calls_for(device.nvml().lib(), kind);
+    // The older call is for drivers without the newer one, not for one that failed.
+    let (name, call) = if newer.1.is_ok() { newer } else { older };
+    calls.ask(uuid, name, || {
+        let call = call?;
+        let rows = fill(&mut buffers.rows, |count, rows| {
+            // SAFETY: the handle comes from this library, still initialised; `fill` passes a buffer of
+            // `count` rows.
+            unsafe { call(device.handle(), count, rows) }
+        })?;
+        add(processes, rows, kind);
+        Ok(())
+    })
+}
+
 fn sample(row: &nvmlProcessUtilizationSample_t) -> Sample {
     Sample {
         pid: row.pid,
@@ -106,8 +137,12 @@ fn add(processes: &mut Vec<Process>, rows: &[nvmlProcessInfo_t], kind: Kind) {
     for row in rows {
         let mem_bytes = (row.usedGpuMemory != u64::MAX).then_some(row.usedGpuMemory);
         match processes.iter_mut().find(|known| known.pid == row.pid) {
-            // The graphics list repeats the memory of a process that is on both.
-            Some(known) if known.kind != kind => {}
+            // The other lists repeat the memory of a process that is on two.
+            Some(known) if known.kind != kind => {
+                if kind == Kind::Mps {
+                    known.kind = kind;
+                }
+            }
             Some(known) => {
                 known.mem_bytes = known
                     .mem_bytes
@@ -118,6 +153,7 @@ fn add(processes: &mut Vec<Process>, rows: &[nvmlProcessInfo_t], kind: Kind) {
                 pid: row.pid,
                 start_ticks: None,
                 name: None,
+                user: None,
                 mem_bytes,
                 sm_pct: None,
                 kind,

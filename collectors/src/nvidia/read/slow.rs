@@ -2,6 +2,8 @@
 
 use nvml_wrapper::Device;
 use nvml_wrapper::enum_wrappers::device::TemperatureThreshold;
+use nvml_wrapper::error::{NvmlError, nvml_sym, nvml_try};
+use nvml_wrapper_sys::bindings::{NvmlLib, nvmlDevice_t, nvmlReturn_t};
 
 use super::calls::Calls;
 use crate::nvidia::snapshot::{PcieLink, Slow};
@@ -35,6 +37,12 @@ pub fn read(device: &Device<'_>, uuid: &str, calls: &mut Calls) -> Slow {
         compute_mode: calls.ask(uuid, "nvmlDeviceGetComputeMode", || {
             device.compute_mode().map(|mode| mode.as_c())
         }),
+        jpeg_pct: engine(device, uuid, calls, "nvmlDeviceGetJpgUtilization", |lib| {
+            nvml_sym(lib.nvmlDeviceGetJpgUtilization.as_ref()).copied()
+        }),
+        ofa_pct: engine(device, uuid, calls, "nvmlDeviceGetOfaUtilization", |lib| {
+            nvml_sym(lib.nvmlDeviceGetOfaUtilization.as_ref()).copied()
+        }),
         fan_pct: calls.ask(uuid, "nvmlDeviceGetFanSpeed_v2", || device.fan_speed(0)),
         bar1_free_bytes: bar1.as_ref().and_then(|bar1| known(bar1.free)),
         bar1_used_bytes: bar1.as_ref().and_then(|bar1| known(bar1.used)),
@@ -53,4 +61,23 @@ pub fn read(device: &Device<'_>, uuid: &str, calls: &mut Calls) -> Slow {
             }),
         },
     }
+}
+
+/// A call that says how busy an engine is, and over how many microseconds that was measured.
+type EngineCall = unsafe extern "C" fn(nvmlDevice_t, *mut u32, *mut u32) -> nvmlReturn_t;
+
+fn engine(
+    device: &Device<'_>,
+    uuid: &str,
+    calls: &mut Calls,
+    name: &'static str,
+    find: impl FnOnce(&NvmlLib) -> Result<EngineCall, NvmlError>,
+) -> Option<u32> {
+    calls.ask(uuid, name, || {
+        let call = find(device.nvml().lib())?;
+        let (mut percent, mut period_us) = (0, 0);
+        // SAFETY: the handle comes from this library, still initialised; both integers are live.
+        nvml_try(unsafe { call(device.handle(), &mut percent, &mut period_us) })?;
+        Ok(percent)
+    })
 }

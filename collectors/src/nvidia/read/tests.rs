@@ -2,6 +2,7 @@
 //! beside it, so that tests share no state.
 
 mod health;
+mod links;
 mod simulated;
 
 use self::simulated::{Simulated, TWO, with};

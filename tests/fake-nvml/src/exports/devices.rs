@@ -77,43 +77,16 @@ device_calls! {
         module.put(gpu.gpu.index as c_uint + 1)
     }
 
-    fn nvmlDeviceIsMigDeviceHandle(_gpu, is_mig: Out<c_uint>) {
-        is_mig.put(0)
-    }
-
-    fn nvmlDeviceGetMigMode(gpu, current: Out<c_uint>, pending: Out<c_uint>) {
-        mig_capable(gpu.gpu)?;
-        current.put(0)?;
-        pending.put(0)
-    }
-
-    fn nvmlDeviceGetMaxMigDeviceCount(gpu, count: Out<c_uint>) {
-        count.put(if gpu.gpu.model.mig_capable { 7 } else { 0 })
-    }
-
-    fn nvmlDeviceGetMigDeviceHandleByIndex(gpu, _index: c_uint, _handle: Out<Device>) {
-        mig_capable(gpu.gpu)?;
-        Err(NOT_FOUND)
-    }
-
     fn nvmlDeviceGetMultiGpuBoard(_gpu, is_multi: Out<c_uint>) {
         is_multi.put(0)
     }
 
     fn nvmlDeviceOnSameBoard(gpu, other: Device, same: Out<i32>) {
-        same.put(i32::from(session::index(gpu.machine, other)? == gpu.gpu.index))
+        same.put(i32::from(session::index(gpu.machine, other)?.0 == gpu.gpu.index))
     }
 
     fn nvmlDeviceGetTopologyCommonAncestor(gpu, other: Device, level: Out<c_uint>) {
         session::index(gpu.machine, other)?;
         level.put(sys::nvmlGpuLevel_enum_NVML_TOPOLOGY_SYSTEM)
-    }
-}
-
-fn mig_capable(gpu: &Gpu) -> Answer {
-    if gpu.model.mig_capable {
-        Ok(())
-    } else {
-        Err(crate::ffi::NOT_SUPPORTED)
     }
 }

@@ -5,7 +5,7 @@ use std::ffi::{c_int, c_uint};
 
 use nvml_wrapper_sys::bindings as sys;
 
-use super::{clocks, ecc, power};
+use super::{clocks, ecc, nvlink, power};
 use crate::ffi::{Code, INVALID_ARGUMENT, NOT_SUPPORTED, Out};
 use crate::gpu::{GpuNow, supported};
 
@@ -51,6 +51,12 @@ fn value(gpu: &GpuNow<'_>, id: c_uint, scope: c_uint) -> Result<Value, Code> {
         76 => Long(clocks::held_down_ns(gpu, 0x10)?),
         82 => Unsigned(gpu.count(readings.memory_temperature_c.as_ref())?),
         83 | 191 => Long(gpu.energy_mj()?),
+        91 => Unsigned(nvlink::count(gpu)?),
+        138 => Long(nvlink::kib(gpu, scope, true)?),
+        139 => Long(nvlink::kib(gpu, scope, false)?),
+        161..=163 => Long(nvlink::errors(gpu, scope, id - 161)?),
+        202 => Long(nvlink::newer_bytes(gpu, scope, true)?),
+        204 => Long(nvlink::newer_bytes(gpu, scope, false)?),
         94 => {
             let pcie = supported(model.pcie.as_ref())?;
             Unsigned(gpu.count(pcie.replays.as_ref())?)

@@ -9,11 +9,14 @@ use crate::gpu::supported;
 
 device_calls! {
     fn nvmlDeviceGetName(gpu, name: Out<c_char>, length: c_uint) {
-        name.text(length, &gpu.gpu.model.name)
+        match gpu.instance {
+            Some(part) => name.text(length, &format!("{} MIG {}", gpu.gpu.model.name, part.profile)),
+            None => name.text(length, &gpu.gpu.model.name),
+        }
     }
 
     fn nvmlDeviceGetUUID(gpu, uuid: Out<c_char>, length: c_uint) {
-        uuid.text(length, &gpu.gpu.uuid)
+        uuid.text(length, gpu.instance.map_or(&gpu.gpu.uuid, |part| &part.uuid))
     }
 
     fn nvmlDeviceGetSerial(gpu, serial: Out<c_char>, length: c_uint) {

@@ -6,6 +6,7 @@ use nvml_wrapper_sys::bindings as sys;
 
 use crate::ffi::{INSUFFICIENT_SIZE, INVALID_ARGUMENT, Out};
 use crate::gpu::{GpuNow, ProcessNow};
+use crate::parts::MigInstance;
 use crate::scenario::ProcessKind;
 
 /// The instance id of a process that is in no MIG instance.
@@ -18,6 +19,10 @@ fn rows<T>(gpu: &GpuNow<'_>, kind: ProcessKind, row: impl Fn(&ProcessNow) -> T) 
     gpu.processes()
         .iter()
         .filter(|process| process.running.kind == kind)
+        .filter(|process| {
+            let of = |part: &MigInstance| process.gpu_instance == Some(part.gpu_instance);
+            gpu.instance.is_none_or(of)
+        })
         .map(row)
         .collect()
 }
@@ -34,7 +39,7 @@ fn v2(gpu: &GpuNow<'_>, kind: ProcessKind) -> Vec<RowV2> {
     rows(gpu, kind, |process| RowV2 {
         pid: process.running.pid,
         usedGpuMemory: process.memory_bytes,
-        gpuInstanceId: NO_INSTANCE,
+        gpuInstanceId: process.gpu_instance.unwrap_or(NO_INSTANCE),
         computeInstanceId: NO_INSTANCE,
     })
 }
@@ -87,7 +92,7 @@ device_calls! {
             let rows = rows(gpu, kind, |process| sys::nvmlProcessDetail_v1_t {
                 pid: process.running.pid,
                 usedGpuMemory: process.memory_bytes,
-                gpuInstanceId: NO_INSTANCE,
+                gpuInstanceId: process.gpu_instance.unwrap_or(NO_INSTANCE),
                 computeInstanceId: NO_INSTANCE,
                 usedGpuCcProtectedMemory: 0,
             });

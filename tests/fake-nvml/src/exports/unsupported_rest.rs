@@ -6,8 +6,8 @@ not_supported! {
     nvmlEventSetGetGpuOperationalEventContextLegacyXid_v1
     nvmlEventSetRegisterGpuOperationalEvents_v1 nvmlEventSetWait_v3
     nvmlGetExcludedDeviceInfoByIndex nvmlGetVgpuCompatibility nvmlGetVgpuDriverCapabilities
-    nvmlGetVgpuVersion nvmlGpmMetricsGet nvmlGpmMigSampleGet nvmlGpmQueryDeviceSupport
-    nvmlGpmQueryIfStreamingEnabled nvmlGpmSampleAlloc nvmlGpmSampleFree nvmlGpmSampleGet
+    nvmlGetVgpuVersion
+    nvmlGpmQueryIfStreamingEnabled
     nvmlGpmSetStreamingEnabled nvmlGpuInstanceCreateComputeInstance
     nvmlGpuInstanceCreateComputeInstanceWithPlacement nvmlGpuInstanceDestroy
     nvmlGpuInstanceGetActiveVgpus nvmlGpuInstanceGetComputeInstanceById

@@ -107,7 +107,14 @@ fn wrong_arguments_are_invalid_and_short_buffers_insufficient() {
         2
     );
     assert_eq!(
-        raw!(lib, nvmlDeviceGetNvLinkState, gpu, 0, &raw mut number),
+        raw!(
+            lib,
+            nvmlDeviceGetNvLinkCapability,
+            gpu,
+            0,
+            0,
+            &raw mut number
+        ),
         3
     );
 }

@@ -213,3 +213,26 @@ fn the_numbering_of_fields_follows_the_driver() {
         );
     }
 }
+
+#[test]
+fn every_scenario_that_comes_along_is_read() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let mut read = 0;
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let copy = LibraryCopy::new(Some(&std::fs::read_to_string(&path).unwrap()));
+        let nvml = copy.wrapper();
+        for index in 0..nvml.device_count().unwrap() {
+            let gpu = nvml.device_by_index(index).unwrap();
+            let name = gpu.name().unwrap();
+            assert!(name.ends_with("(simulated)"), "{}: {name}", path.display());
+            assert!(
+                gpu.uuid().unwrap().starts_with("GPU-"),
+                "{}",
+                path.display()
+            );
+        }
+        read += 1;
+    }
+    assert!(read >= 9, "only {read} scenarios");
+}

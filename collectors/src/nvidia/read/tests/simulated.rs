@@ -56,6 +56,31 @@ impl Simulated {
                 built.display()
             )
         });
+        Self::of(dir, library, scenario)
+    }
+
+    /// As an older driver's library, which does not even export `names`.
+    pub fn without_symbols(scenario: &str, names: &[&str]) -> Self {
+        let Self { _dir, library, .. } = Self::new(scenario);
+        let mut bytes = fs::read(&library).unwrap();
+        for name in names {
+            // The linker finds a name by its hash and then compares it: one letter hides it.
+            let sought = [b"\0", name.as_bytes(), b"\0"].concat();
+            let places = bytes.windows(sought.len()).enumerate();
+            let places: Vec<_> = places
+                .filter(|(_, at)| *at == sought)
+                .map(|(at, _)| at)
+                .collect();
+            assert!(!places.is_empty(), "{name} is not exported");
+            places.into_iter().for_each(|at| bytes[at + 1] = b'_');
+        }
+        // A copy under another name, because this one is loaded.
+        let library = library.with_file_name("libnvidia-ml-older.so.1");
+        fs::write(&library, bytes).unwrap();
+        Self::of(_dir, library, scenario)
+    }
+
+    fn of(dir: tempfile::TempDir, library: PathBuf, scenario: &str) -> Self {
         let mut simulated = Self {
             _dir: dir,
             library,
@@ -68,9 +93,8 @@ impl Simulated {
 
     /// Puts another scenario in force.
     pub fn becomes(&mut self, scenario: &str) {
-        let path = self
-            .library
-            .with_file_name("libnvidia-ml.so.1.scenario.yaml");
+        let mut path = self.library.clone().into_os_string();
+        path.push(".scenario.yaml");
         fs::write(&path, scenario).unwrap();
         // The library tells versions apart by their time stamps, and looks when it is initialised.
         self.written += 1;

@@ -1,0 +1,57 @@
+//! What a scenario says of NVLinks, of how busy a GPU's parts are, and of MIG instances.
+
+use serde::Deserialize;
+
+use crate::signal::Signal;
+
+/// NVLinks, all alike.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NvLink {
+    /// How many the board has.
+    pub links: u32,
+    /// How many of them are up, the lower numbers first; all, if left out.
+    pub up: Option<Signal>,
+    /// The generation, which decides which counters there are: bytes from the fifth on, else KiB.
+    #[serde(default = "fourth")]
+    pub version: u32,
+    /// Over each link.
+    pub tx_mb_s: Signal,
+    pub rx_mb_s: Signal,
+    /// Errors of each link; none, if left out.
+    pub replays: Option<Signal>,
+    pub recoveries: Option<Signal>,
+    pub crc_errors: Option<Signal>,
+}
+
+fn fourth() -> u32 {
+    4
+}
+
+/// What performance monitoring (GPM) says, percent. A GPU without it has none.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Activity {
+    pub sm: Signal,
+    pub occupancy: Signal,
+    pub tensor: Signal,
+    pub dram: Signal,
+}
+
+/// A MIG instance.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MigInstance {
+    /// Its number within the GPU.
+    pub gpu_instance: u32,
+    #[serde(default)]
+    pub compute_instance: u32,
+    /// `MIG-…`.
+    pub uuid: String,
+    /// Such as `1g.18gb`.
+    pub profile: String,
+    pub memory_mib: f64,
+    pub used_mib: Signal,
+    /// How busy it is; the GPU's own, if left out.
+    pub activity: Option<Activity>,
+}
