@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::measure::Measure;
 use super::snapshot::Snapshot;
 
 /// Age up to which a gauge other than 0 is believed. Up to 0.5.14 they are refreshed 30 s after the last
@@ -29,8 +30,8 @@ impl Pulse {
             total(snapshot.generation_tokens),
             total(snapshot.requests),
             total(snapshot.engine_seconds),
-            count(&snapshot.time_to_first_token),
-            count(&snapshot.inter_token_latency),
+            count(snapshot.histogram(Measure::TimeToFirstToken)),
+            count(snapshot.histogram(Measure::InterTokenLatency)),
             snapshot.used_tokens,
             snapshot.running,
             snapshot.queued,
@@ -52,6 +53,8 @@ pub struct Schedulers {
 pub struct Activity {
     pulse: Option<Pulse>,
     moved: Option<Instant>,
+    tokens: Option<[Option<f64>; 4]>,
+    token_at: Option<Instant>,
     demand_since: Option<Instant>,
     worked: bool,
     in_flight: bool,
@@ -67,6 +70,11 @@ impl Activity {
         if moves {
             self.pulse = Some(pulse);
             self.moved = Some(now);
+        }
+        let tokens = [pulse.0[0], pulse.0[2], pulse.0[3], pulse.0[4]];
+        if self.tokens != Some(tokens) {
+            self.tokens = Some(tokens);
+            self.token_at = Some(now);
         }
         // What the HTTP server counts is true at any time; the scheduler's gauges only while it works.
         let gauges = some(snapshot.running) || some(snapshot.queued);
@@ -88,6 +96,12 @@ impl Activity {
     #[must_use]
     pub fn in_flight(&self) -> bool {
         self.in_flight
+    }
+
+    /// Time since a counter of tokens moved; since the first page, if none has moved yet.
+    #[must_use]
+    pub fn since_last_token(&self, now: Instant) -> Option<Duration> {
+        Some(now.saturating_duration_since(self.token_at?))
     }
 
     /// Takes what /proc says of the schedulers.

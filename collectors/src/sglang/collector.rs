@@ -15,7 +15,8 @@ use super::activity::Schedulers;
 use super::ends::{Doing, Ends};
 use super::fallback::Fallback;
 use super::history::History;
-use super::record::{Instances, Page, Reading, record, record_ends};
+use super::labels::Instances;
+use super::record::{Page, Reading, record, record_ends};
 use super::scrape::Reader;
 use super::snapshot::Snapshot;
 use super::state::{Finding, State, announce, judge};
@@ -155,7 +156,13 @@ impl ServerCollector {
         let answer = client.get(&mut self.body);
         let at = Instant::now();
         match answer {
-            Ok(200) => self.reader.read(&self.body, &mut self.snapshot),
+            Ok(200) => {
+                let History {
+                    readings, unlisted, ..
+                } = &mut life.history;
+                self.reader
+                    .read(&self.body, &mut self.snapshot, readings, unlisted);
+            }
             Ok(404) => {
                 life.answers();
                 life.ask_again_at = Some(at + ASK_AGAIN_AFTER);
@@ -199,7 +206,7 @@ impl ServerCollector {
     fn fall_back(&mut self, tree: &Tree, may_ask: bool, now: Instant, frame: &mut Frame) {
         if let Address::Literal(address) = tree.server.address()
             && let Some(figures) = self.fallback.read(tree, address, may_ask, now)
-            && let Some(base) = self.instances.server()
+            && let Some(base) = self.instances.known_server()
         {
             self.fallback.record(&figures, base, frame);
         }
@@ -260,6 +267,7 @@ impl Collector for ServerCollector {
             history: &life.history,
             slo: self.options.slo,
             fresh: life.history.activity.fresh(page.at, tick.every),
+            at: page.at,
             took: page.took,
             every: tick.every,
         });

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use super::super::by_name;
-use super::super::charts::{REQUESTS_IN_FLIGHT, SERVER_ENDS, SERVER_STATE, TOKEN_THROUGHPUT};
+use super::super::charts::requests::REQUESTS_IN_FLIGHT;
+use super::super::charts::state::{SERVER_ENDS, SERVER_STATE};
+use super::super::charts::tokens::TOKEN_THROUGHPUT;
 use super::*;
 use crate::engine::{Processes, identify, trees};
 use crate::processes::tests::FakeProc;

@@ -14,7 +14,9 @@ use std::time::Instant;
 use netdata_plugin::chart::Instance;
 use netdata_plugin::frame::Frame;
 
-use super::charts::{KV_CACHE_USAGE, REQUESTS_IN_FLIGHT, TOKEN_THROUGHPUT};
+use super::charts::cache::KV_CACHE_USAGE;
+use super::charts::requests::REQUESTS_IN_FLIGHT;
+use super::charts::tokens::TOKEN_THROUGHPUT;
 use crate::engine::Tree;
 use crate::host_probe::{Cursor, HostProbe, ProcessId};
 use loads::Api;

@@ -4,8 +4,12 @@
 use std::time::{Duration, Instant};
 
 use super::activity::Activity;
+use super::hit_rate::{HitRate, Hits};
+use super::measure::Measure;
 use super::snapshot::Snapshot;
-use super::throughput::{Source, Throughput, Tokens};
+use super::table::readings::Readings;
+use super::throughput::{CounterRate, Source, Throughput, Tokens};
+use super::unlisted::Unlisted;
 use crate::histogram::window::Window;
 
 /// The pages so far of one process of a server.
@@ -13,14 +17,17 @@ use crate::histogram::window::Window;
 pub struct History {
     /// Whether the engine moves.
     pub activity: Activity,
-    /// Requests' first tokens.
-    pub time_to_first_token: Window,
-    /// The pace of their further tokens.
-    pub inter_token_latency: Window,
-    /// Whole requests.
-    pub e2e_latency: Window,
+    /// What is charted by the table.
+    pub readings: Readings,
+    /// What no chart knows.
+    pub unlisted: Unlisted,
+    windows: [Window; Measure::ALL.len()],
     throughput: Throughput,
     tokens: Tokens,
+    hit_rate: HitRate,
+    hits: Hits,
+    response_rates: [CounterRate; 3],
+    responses: [Option<f64>; 3],
 }
 
 impl History {
@@ -29,52 +36,60 @@ impl History {
     pub fn new(window: Duration) -> Self {
         Self {
             activity: Activity::default(),
-            time_to_first_token: Window::new(window),
-            inter_token_latency: Window::new(window),
-            e2e_latency: Window::new(window),
+            readings: Readings::default(),
+            unlisted: Unlisted::default(),
+            windows: Measure::ALL.map(|_| Window::new(window)),
             throughput: Throughput::default(),
             tokens: Tokens::default(),
+            hit_rate: HitRate::default(),
+            hits: Hits::default(),
+            response_rates: Default::default(),
+            responses: [None; 3],
         }
     }
 
-    /// Takes a page that arrived at `now`.
+    /// Takes a page that arrived at `now`; its samples are in the readings already.
     pub fn take(&mut self, page: &Snapshot, now: Instant) {
         self.activity.observe(page, now);
+        self.readings.close(now);
+        self.unlisted.close(now);
         self.tokens = self.throughput.update(Some(page), now);
-        for (window, buckets) in [
-            (
-                &mut self.time_to_first_token,
-                page.time_to_first_token.streaming_if_known(),
-            ),
-            (
-                &mut self.inter_token_latency,
-                page.inter_token_latency.streaming_if_known(),
-            ),
-            (&mut self.e2e_latency, &page.e2e_latency.all),
-        ] {
-            window.push(buckets, now);
+        self.hits = self.hit_rate.update(page, now);
+        for (i, rate) in self.response_rates.iter_mut().enumerate() {
+            // A server that counts requests and has not failed one has failed none.
+            let rate = rate.per_second(page.http_responses[i], now);
+            self.responses[i] = rate.filter(|_| page.counts_http);
+        }
+        for (measure, window) in Measure::ALL.into_iter().zip(&mut self.windows) {
+            window.push(page.buckets(measure), now);
         }
     }
 
     /// There was no page at `now`: the next one only starts anew.
     pub fn miss(&mut self, now: Instant) {
+        self.readings.miss();
+        self.unlisted.miss();
         self.tokens = self.throughput.update(None, now);
-        for window in [
-            &mut self.time_to_first_token,
-            &mut self.inter_token_latency,
-            &mut self.e2e_latency,
-        ] {
-            window.miss(now);
-        }
+        self.hit_rate.miss();
+        self.hits = Hits::default();
+        self.response_rates.iter_mut().for_each(CounterRate::miss);
+        self.responses = [None; 3];
+        self.windows.iter_mut().for_each(|window| window.miss(now));
+    }
+
+    /// The last minute of a measure.
+    #[must_use]
+    pub fn window(&self, measure: Measure) -> &Window {
+        &self.windows[measure as usize]
     }
 
     /// The windows that may have a threshold, in the order of [`super::slo::LATENCIES`].
     #[must_use]
     pub fn latencies(&self) -> [&Window; 3] {
         [
-            &self.time_to_first_token,
-            &self.inter_token_latency,
-            &self.e2e_latency,
+            self.window(Measure::TimeToFirstToken),
+            self.window(Measure::InterTokenLatency),
+            self.window(Measure::E2eLatency),
         ]
     }
 
@@ -88,5 +103,17 @@ impl History {
     #[must_use]
     pub fn counters(&self) -> Option<Source> {
         self.throughput.source()
+    }
+
+    /// Shares of the prompt tokens between the last two pages that were found in a cache.
+    #[must_use]
+    pub fn hits(&self) -> Hits {
+        self.hits
+    }
+
+    /// Answers of inference endpoints per second by the status' first digit: 2, 4, 5.
+    #[must_use]
+    pub fn responses(&self) -> [Option<f64>; 3] {
+        self.responses
     }
 }

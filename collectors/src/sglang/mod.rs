@@ -2,11 +2,16 @@
 //! what their `/metrics` say.
 
 mod activity;
+mod buckets;
 mod charts;
 mod collector;
 mod ends;
 mod fallback;
 mod history;
+mod hit_rate;
+mod labels;
+mod marks;
+mod measure;
 mod ranks;
 mod record;
 mod scrape;
@@ -14,7 +19,10 @@ mod slo;
 mod snapshot;
 mod state;
 mod stretch;
+mod table;
 mod throughput;
+mod unlisted;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;

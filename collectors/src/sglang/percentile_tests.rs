@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::measure::Measure;
 use super::scrape::Reader;
 use super::snapshot::Snapshot;
+use super::table::readings::Readings;
+use super::unlisted::Unlisted;
 use crate::fixtures;
 use crate::histogram::Buckets;
 use crate::histogram::window::Window;
@@ -35,13 +38,15 @@ fn percentiles_of_every_capture_are_those_of_its_observations() {
         let (mut reader, mut pages) = (Reader::default(), vec![]);
         for moment in ["load_t0", "load_t10"] {
             let mut page = Snapshot::default();
-            reader.read(&fixtures::page(version, moment), &mut page);
+            let (mut readings, mut unlisted) = (Readings::default(), Unlisted::default());
+            let text = fixtures::page(version, moment);
+            reader.read(&text, &mut page, &mut readings, &mut unlisted);
             pages.push(page);
         }
         let of: [fn(&Snapshot) -> &Buckets; 3] = [
-            |page| page.time_to_first_token.streaming_if_known(),
-            |page| page.inter_token_latency.streaming_if_known(),
-            |page| &page.e2e_latency.all,
+            |page| page.buckets(Measure::TimeToFirstToken),
+            |page| page.buckets(Measure::InterTokenLatency),
+            |page| page.buckets(Measure::E2eLatency),
         ];
         for of in of {
             let (first, second) = (of(&pages[0]), of(&pages[1]));

@@ -98,6 +98,32 @@ impl Ranked {
         }))
     }
 
+    /// Each dp rank that has a value.
+    pub fn ranks(&self) -> impl Iterator<Item = (u32, Counter)> {
+        self.parts.iter().filter_map(|part| {
+            let (total, series) = (part.value()?, part.series);
+            Some((part.rank.dp, Counter { total, series }))
+        })
+    }
+
+    /// Whether there was a sample.
+    #[must_use]
+    pub fn is_some(&self) -> bool {
+        self.ranks().next().is_some()
+    }
+
+    /// Of one dp rank, or the sum over all of them.
+    #[must_use]
+    pub fn of(&self, rank: Option<u32>) -> Option<f64> {
+        match rank {
+            None => self.sum(),
+            Some(rank) => self
+                .ranks()
+                .find(|(it, _)| *it == rank)
+                .map(|(_, it)| it.total),
+        }
+    }
+
     /// The highest of all dp ranks.
     #[must_use]
     pub fn max(&self) -> Option<f64> {

@@ -1,22 +1,26 @@
 //! Turns what a tick found out into charts. Pure: the same reading makes the same frame.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netdata_plugin::chart::Instance;
 use netdata_plugin::frame::Frame;
 
-use super::charts::{
-    E2E_LATENCY, INTER_TOKEN_LATENCY, KV_CACHE_USAGE, Latency, REQUESTS_IN_FLIGHT, SCRAPE,
-    SCRAPE_INTERVAL, SERVER_ENDS, SERVER_STATE, SLO_ATTAINMENT, TIME_TO_FIRST_TOKEN,
-    TOKEN_THROUGHPUT,
-};
+use super::charts::cache::KV_CACHE_USAGE;
+use super::charts::latency::{LATENCIES, Latency, REQUEST_LENGTH, SLO_ATTAINMENT};
+use super::charts::requests::{HEADROOM, HTTP_REQUESTS_ACTIVE, HTTP_RESPONSES};
+use super::charts::state::{SCRAPE, SCRAPE_INTERVAL, SCRAPE_SHARE, SERVER_ENDS, SERVER_STATE};
+use super::charts::tokens::{PREFIX_CACHE_HIT_RATE, SECONDS_SINCE_LAST_TOKEN, TOKEN_THROUGHPUT};
 use super::ends::{Doing, Ends};
 use super::history::History;
-use super::slo::{Edges, LATENCIES, Slo};
+use super::labels::{Instances, PageInstances};
+use super::measure::Measure;
+use super::slo::{self, Slo};
 use super::snapshot::Snapshot;
 use super::state::State;
-use super::throughput::Source;
+use super::table::plan::{PLAN, Planned};
+use super::table::readings::Asked;
+use super::table::spec::{Lines, Scope};
 use crate::engine::Server;
 use crate::histogram::window::Window;
 
@@ -42,135 +46,12 @@ pub struct Page<'a> {
     pub slo: Slo,
     /// Whether gauges other than 0 are to be believed.
     pub fresh: bool,
+    /// When it arrived.
+    pub at: Instant,
     /// How long the GET took.
     pub took: Duration,
     /// The interval in use.
     pub every: Duration,
-}
-
-/// What decides on the labels, and the labelled instances: kept so that a tick allocates none.
-#[derive(Debug, Default)]
-pub struct Instances {
-    server: Option<(Server, Arc<Instance>)>,
-    page: Option<(Labels, PageInstances)>,
-}
-
-/// What a page adds to the labels.
-#[derive(Clone, Debug, PartialEq)]
-struct Labels {
-    engine_type: Option<String>,
-    counters: Option<Source>,
-    /// Whether time to first token and inter-token latency are those of streaming requests only.
-    streaming_only: [bool; 2],
-    slo: Slo,
-    edges: Edges,
-}
-
-#[derive(Debug)]
-struct PageInstances {
-    plain: Arc<Instance>,
-    tokens: Arc<Instance>,
-    time_to_first_token: Arc<Instance>,
-    inter_token_latency: Arc<Instance>,
-    slo: Arc<Instance>,
-}
-
-impl Instances {
-    /// Of the server recorded last.
-    pub fn server(&self) -> Option<&Instance> {
-        self.server.as_ref().map(|(_, instance)| &**instance)
-    }
-
-    fn of_server(&mut self, server: &Server) -> Arc<Instance> {
-        match &self.server {
-            Some((known, instance)) if known == server => Arc::clone(instance),
-            _ => {
-                let instance = Arc::new(base(server));
-                self.server = Some((server.clone(), Arc::clone(&instance)));
-                self.page = None;
-                instance
-            }
-        }
-    }
-
-    fn of_page(&mut self, base: &Instance, page: &Page<'_>) -> &PageInstances {
-        let Page {
-            snapshot,
-            history,
-            slo,
-            ..
-        } = page;
-        let edges = slo.edges(history.latencies());
-        let known = self.page.take().filter(|(labels, _)| {
-            labels.engine_type == snapshot.engine_type
-                && labels.counters == history.counters()
-                && labels.streaming_only == streaming_only(snapshot)
-                && (labels.slo, labels.edges) == (*slo, edges)
-        });
-        let page = known.unwrap_or_else(|| {
-            let labels = Labels {
-                engine_type: snapshot.engine_type.clone(),
-                counters: history.counters(),
-                streaming_only: streaming_only(snapshot),
-                slo: *slo,
-                edges,
-            };
-            let instances = PageInstances::new(base, &labels);
-            (labels, instances)
-        });
-        &self.page.insert(page).1
-    }
-}
-
-impl PageInstances {
-    fn new(base: &Instance, labels: &Labels) -> Self {
-        let mut plain = base.clone().label("source", "metrics");
-        if let Some(engine_type) = &labels.engine_type {
-            plain = plain.label("engine_type", engine_type.as_str());
-        }
-        let tokens = match labels.counters {
-            Some(counters) => plain.clone().label("counters", counters.name()),
-            None => plain.clone(),
-        };
-        let latency = |streaming_only| {
-            let plain = plain.clone();
-            Arc::new(if streaming_only {
-                plain
-            } else {
-                plain.label("includes_nonstreaming", "yes")
-            })
-        };
-        let [time_to_first_token, inter_token_latency] = labels.streaming_only.map(latency);
-        let slo = labels.slo.describe(plain.clone(), &labels.edges);
-        Self {
-            slo: Arc::new(slo),
-            plain: Arc::new(plain),
-            tokens: Arc::new(tokens),
-            time_to_first_token,
-            inter_token_latency,
-        }
-    }
-}
-
-fn streaming_only(page: &Snapshot) -> [bool; 2] {
-    [
-        page.time_to_first_token.split,
-        page.inter_token_latency.split,
-    ]
-}
-
-fn base(server: &Server) -> Instance {
-    let mut instance = server
-        .instance("sglang", "")
-        .label("server", server.name())
-        .label("engine", server.engine)
-        .label("tp", server.tp.to_string())
-        .label("dp", server.dp.to_string())
-        .label("pp", server.pp.to_string());
-    if let Some(model) = &server.model {
-        instance = instance.label("model", model.as_str());
-    }
-    instance
 }
 
 /// Records a reading. What is unknown is a gap; a chart with gaps only is not sent.
@@ -181,45 +62,25 @@ pub fn record(reading: &Reading<'_>, instances: &mut Instances, frame: &mut Fram
         state.set(it.name(), f64::from(u8::from(it == reading.state)));
     }
     let Some(page) = &reading.page else { return };
-    let on = instances.of_page(&base, page);
-    let history = page.history;
-    requests(page, &on.plain, frame);
-    let tokens = history.tokens();
-    frame
-        .chart(&TOKEN_THROUGHPUT, &on.tokens)
-        .set("prefill_compute", tokens.prefill_compute)
-        .set("prefill_cache", tokens.prefill_cache)
-        .set("decode", tokens.decode);
-    for (charts, window, instance) in [
-        (
-            &TIME_TO_FIRST_TOKEN,
-            &history.time_to_first_token,
-            &on.time_to_first_token,
-        ),
-        (
-            &INTER_TOKEN_LATENCY,
-            &history.inter_token_latency,
-            &on.inter_token_latency,
-        ),
-        (&E2E_LATENCY, &history.e2e_latency, &on.plain),
-    ] {
-        latency(charts, window, instance, frame);
+    let on = instances.of_page(&base, page.snapshot, page.history, page.slo);
+    by_the_table(page, on, frame);
+    requests(page, on, frame);
+    for charts in LATENCIES {
+        latency(charts, page, on, frame);
     }
     attainment(page, &on.slo, frame);
-    frame
-        .chart(&KV_CACHE_USAGE, &on.plain)
-        .set("usage", believed(kv_usage(page.snapshot), page.fresh));
-    frame
-        .chart(&SCRAPE, &on.plain)
-        .set("duration", page.took.as_secs_f64() * 1e3);
-    frame
-        .chart(&SCRAPE_INTERVAL, &on.plain)
-        .set("interval", page.every.as_secs_f64());
+    tokens(page, on, frame);
+    let usage = believed(kv_usage(page.snapshot), page.fresh);
+    frame.chart(&KV_CACHE_USAGE, &on.plain).set("usage", usage);
+    scrape(page, &on.plain, frame);
+    let asked = page.asked(None);
+    let unlisted = &page.history.unlisted;
+    unlisted.record(&asked, frame, |metric| on.unlisted(metric));
 }
 
-/// Records how processes of the server recorded last have ended, whether it runs again or not.
+/// Records how the server's processes ended, once there is something to tell its charts from others.
 pub fn record_ends(ends: &Ends, instances: &Instances, frame: &mut Frame) {
-    if let Some((_, instance)) = &instances.server {
+    if let Some(instance) = instances.known_server() {
         let mut chart = frame.chart(&SERVER_ENDS, instance);
         for doing in Doing::ALL {
             chart.set(doing.name(), ends.count(doing) as f64);
@@ -227,24 +88,81 @@ pub fn record_ends(ends: &Ends, instances: &Instances, frame: &mut Frame) {
     }
 }
 
-fn requests(page: &Page<'_>, instance: &Arc<Instance>, frame: &mut Frame) {
-    let gauge = |value| believed(value, page.fresh);
-    let Snapshot {
-        running,
-        queued,
-        grammar_queue,
-        paused,
-        ..
-    } = *page.snapshot;
-    frame
-        .chart(&REQUESTS_IN_FLIGHT, instance)
-        .set("running", gauge(running))
-        .set("queued", gauge(queued))
-        .set("grammar_queue", gauge(grammar_queue))
-        .set("paused", gauge(paused));
+impl<'a> Page<'a> {
+    fn asked(&self, rank: Option<u32>) -> Asked<'a> {
+        Asked {
+            rank,
+            fresh: self.fresh,
+            page: self.snapshot,
+        }
+    }
 }
 
-fn latency(charts: &'static Latency, window: &Window, instance: &Arc<Instance>, frame: &mut Frame) {
+fn by_the_table(page: &Page<'_>, on: &PageInstances, frame: &mut Frame) {
+    for planned in &PLAN.charts {
+        if planned.spec.scope != Scope::Ranks {
+            chart(planned, &page.asked(None), page, &on.plain, frame);
+        }
+        if planned.spec.scope != Scope::Server {
+            for (rank, instance) in &on.ranks {
+                chart(planned, &page.asked(Some(*rank)), page, instance, frame);
+            }
+        }
+    }
+}
+
+fn chart(
+    planned: &'static Planned,
+    asked: &Asked<'_>,
+    page: &Page<'_>,
+    instance: &Arc<Instance>,
+    frame: &mut Frame,
+) {
+    let readings = &page.history.readings;
+    let mut chart = frame.chart(planned.spec.chart, instance);
+    match planned.spec.lines {
+        Lines::Fixed(_) => {
+            for (dim, line) in planned.spec.chart.dims.iter().zip(&planned.lines) {
+                chart.set(dim.id, readings.value(line, asked));
+            }
+        }
+        Lines::ByLabel(..) => {
+            for (name, value) in planned
+                .lines
+                .iter()
+                .flat_map(|it| readings.values(it, asked))
+            {
+                chart.set(name, value);
+            }
+        }
+    }
+}
+
+fn requests(page: &Page<'_>, on: &PageInstances, frame: &mut Frame) {
+    let [ok, refused, failed] = page.history.responses();
+    frame
+        .chart(&HTTP_RESPONSES, &on.plain)
+        .set("2xx", ok)
+        .set("4xx", refused)
+        .set("5xx", failed);
+    frame
+        .chart(&HTTP_REQUESTS_ACTIVE, &on.plain)
+        .set("active", page.snapshot.http_inference);
+    frame
+        .chart(&HEADROOM, &on.plain)
+        .set("kv", believed(kv_usage(page.snapshot), page.fresh));
+    let [prompt, generation] = [Measure::PromptLength, Measure::GenerationLength]
+        .map(|measure| page.history.window(measure));
+    frame
+        .chart(&REQUEST_LENGTH, &on.plain)
+        .set("prompt_p50", prompt.quantile(0.5))
+        .set("prompt_p99", prompt.quantile(0.99))
+        .set("generation_p50", generation.quantile(0.5))
+        .set("generation_p99", generation.quantile(0.99));
+}
+
+fn latency(charts: &'static Latency, page: &Page<'_>, on: &PageInstances, frame: &mut Frame) {
+    let (window, instance) = (page.history.window(charts.measure), on.of(charts.measure));
     let ms = |seconds: Option<f64>| seconds.map(|seconds| seconds * 1e3);
     frame
         .chart(&charts.percentiles, instance)
@@ -262,13 +180,42 @@ fn latency(charts: &'static Latency, window: &Window, instance: &Arc<Instance>, 
 }
 
 fn attainment(page: &Page<'_>, instance: &Arc<Instance>, frame: &mut Frame) {
-    let windows = page.history.latencies();
+    let windows: [&Window; 3] = page.history.latencies();
     let edges = page.slo.edges(windows);
     let mut chart = frame.chart(&SLO_ATTAINMENT, instance);
-    for (i, (dim, _)) in LATENCIES.into_iter().enumerate() {
+    for (i, (dim, _)) in slo::LATENCIES.into_iter().enumerate() {
         let share = edges[i].and_then(|edge| windows[i].share(edge));
         chart.set(dim, share.map(|share| share * 100.0));
     }
+}
+
+fn tokens(page: &Page<'_>, on: &PageInstances, frame: &mut Frame) {
+    let tokens = page.history.tokens();
+    frame
+        .chart(&TOKEN_THROUGHPUT, &on.tokens)
+        .set("prefill_compute", tokens.prefill_compute)
+        .set("prefill_cache", tokens.prefill_cache)
+        .set("decode", tokens.decode);
+    let hits = page.history.hits();
+    frame
+        .chart(&PREFIX_CACHE_HIT_RATE, &on.plain)
+        .set("device", hits.device)
+        .set("host", hits.host)
+        .set("storage", hits.storage);
+    let idle = page.history.activity.since_last_token(page.at);
+    frame
+        .chart(&SECONDS_SINCE_LAST_TOKEN, &on.plain)
+        .set("idle", idle.map(|idle| idle.as_secs_f64()));
+}
+
+fn scrape(page: &Page<'_>, instance: &Arc<Instance>, frame: &mut Frame) {
+    let (took, every) = (page.took.as_secs_f64(), page.every.as_secs_f64());
+    frame.chart(&SCRAPE, instance).set("duration", took * 1e3);
+    frame
+        .chart(&SCRAPE_INTERVAL, instance)
+        .set("interval", every);
+    let share = (every > 0.0).then(|| 100.0 * took / every);
+    frame.chart(&SCRAPE_SHARE, instance).set("share", share);
 }
 
 /// A gauge that nothing refreshes keeps its last value: only 0 is then still true.

@@ -1,5 +1,7 @@
 //! What one page of `/metrics` says, already summed over ranks and labels. Unknown is `None`.
 
+use super::measure::Measure;
+use super::table::spec::Since;
 use crate::histogram::{Buckets, Counter};
 
 /// One reading of a server. Buffers are kept from page to page.
@@ -47,28 +49,76 @@ pub struct Snapshot {
     pub http_inference: Option<f64>,
     /// The same of other POST endpoints: weight updates, pauses.
     pub http_control: Option<f64>,
-    /// `time_to_first_token_seconds`.
-    pub time_to_first_token: Histogram,
-    /// `inter_token_latency_seconds`.
-    pub inter_token_latency: Histogram,
-    /// `e2e_request_latency_seconds`.
-    pub e2e_latency: Histogram,
+    /// `http_responses_total` of inference endpoints by the status' first digit: 2, 4, 5.
+    pub http_responses: [Option<Counter>; 3],
+    /// `prefill_effective_tokens_total` (0.5.18 and later): prompt tokens by where they came from.
+    pub effective: Effective,
+    /// Whether the scheduler's samples carry ranks (0.4.9 and later).
+    pub ranked: bool,
+    /// The dp ranks with running requests, if the page tells ranks apart.
+    pub dp_ranks: Vec<u32>,
+    /// The newest version that added a metric which is there.
+    pub version: Option<&'static str>,
+    /// The histograms, in the order of [`Measure::ALL`].
+    pub histograms: [Histogram; Measure::ALL.len()],
 }
 
 impl Snapshot {
     /// Forgets the readings, keeps the memory and the engine's type.
     pub fn clear(&mut self) {
         let mut old = std::mem::take(self);
-        self.engine_type = old.engine_type.take();
-        for (new, mut old) in [
-            (&mut self.time_to_first_token, old.time_to_first_token),
-            (&mut self.inter_token_latency, old.inter_token_latency),
-            (&mut self.e2e_latency, old.e2e_latency),
-        ] {
-            old.clear();
-            *new = old;
+        old.histograms.iter_mut().for_each(Histogram::clear);
+        old.dp_ranks.clear();
+        *self = Self {
+            engine_type: old.engine_type,
+            histograms: old.histograms,
+            dp_ranks: old.dp_ranks,
+            ..Self::default()
+        };
+    }
+
+    /// One of the histograms.
+    #[must_use]
+    pub fn histogram(&self, measure: Measure) -> &Histogram {
+        &self.histograms[measure as usize]
+    }
+
+    /// The observations of a measure that are to be shown: of streaming requests alone where others make
+    /// it wrong and are told apart.
+    #[must_use]
+    pub fn buckets(&self, measure: Measure) -> &Buckets {
+        let histogram = self.histogram(measure);
+        if measure.of_streaming() && histogram.split {
+            &histogram.streaming
+        } else {
+            &histogram.all
         }
     }
+
+    /// Whether its server is of that version, as far as the page tells.
+    #[must_use]
+    pub fn is_since(&self, since: Since) -> bool {
+        match since {
+            Since::Ever => self.series > 0,
+            Since::Ranks => self.ranked,
+            Since::Capacity => self.capacity_tokens.is_some(),
+            Since::Http => self.counts_http,
+            Since::Unknown => false,
+        }
+    }
+}
+
+/// Prompt tokens by where they came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Effective {
+    /// Computed.
+    pub input: Option<Counter>,
+    /// Found in the GPU's cache.
+    pub device: Option<Counter>,
+    /// Found in the host's memory.
+    pub host: Option<Counter>,
+    /// Found in storage.
+    pub storage: Option<Counter>,
 }
 
 /// Tokens as they are processed.
@@ -82,7 +132,7 @@ pub struct Realtime {
     pub decode: Option<Counter>,
 }
 
-/// A latency histogram, in seconds.
+/// A histogram.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Histogram {
     /// Over all requests.
@@ -94,17 +144,6 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// Of streaming requests where they are told apart, else of all: a request that does not stream has
-    /// its first token "seen" only with its first flush.
-    #[must_use]
-    pub fn streaming_if_known(&self) -> &Buckets {
-        if self.split {
-            &self.streaming
-        } else {
-            &self.all
-        }
-    }
-
     fn clear(&mut self) {
         self.all.clear();
         self.streaming.clear();

@@ -107,7 +107,7 @@ impl Throughput {
 
 /// The rate of a sum of series.
 #[derive(Clone, Copy, Debug, Default)]
-struct CounterRate {
+pub struct CounterRate {
     rate: Rate,
     series: Option<u64>,
 }
@@ -115,7 +115,7 @@ struct CounterRate {
 impl CounterRate {
     /// A counter appears with its first event: until then it is 0. Once seen, its absence is a gap, and
     /// so is the tick on which the series that it is the sum of change.
-    fn per_second(&mut self, counter: Option<Counter>, now: Instant) -> Option<f64> {
+    pub fn per_second(&mut self, counter: Option<Counter>, now: Instant) -> Option<f64> {
         let Some(counter) = counter else {
             self.rate.reset();
             return self.series.is_none().then_some(0.0);
@@ -127,7 +127,8 @@ impl CounterRate {
         self.rate.per_second(Some(counter.total), now)
     }
 
-    fn miss(&mut self) {
+    /// There was no page.
+    pub fn miss(&mut self) {
         self.rate.reset();
     }
 }

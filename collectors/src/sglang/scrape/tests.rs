@@ -3,8 +3,13 @@ use crate::fixtures;
 
 fn read(page: impl AsRef<[u8]>) -> Snapshot {
     let mut snapshot = Snapshot::default();
-    Reader::default().read(page.as_ref(), &mut snapshot);
+    read_into(&mut Reader::default(), page.as_ref(), &mut snapshot);
     snapshot
+}
+
+fn read_into(reader: &mut Reader, page: &[u8], snapshot: &mut Snapshot) {
+    let (mut readings, mut unlisted) = (Readings::default(), Unlisted::default());
+    reader.read(page, snapshot, &mut readings, &mut unlisted);
 }
 
 /// What a plain reading of the page gives: the sum of every sample whose line holds all `parts`.
@@ -55,7 +60,7 @@ fn values_under_load_are_those_of_the_page() {
             "{version}"
         );
         assert_eq!(
-            total(snapshot.e2e_latency.all.count),
+            total(snapshot.histogram(Measure::E2eLatency).all.count),
             expected("e2e_request_latency_seconds_count"),
             "{version}"
         );
@@ -66,12 +71,13 @@ fn values_under_load_are_those_of_the_page() {
 fn streaming_requests_are_told_apart_where_the_server_does() {
     for version in fixtures::VERSIONS {
         let page = fixtures::page(version, "load_t10");
-        let histogram = read(&page).time_to_first_token;
+        let snapshot = read(&page);
+        let histogram = snapshot.histogram(Measure::TimeToFirstToken);
         let name = "sglang:time_to_first_token_seconds_count{";
         let streaming = sum(&page, &[name, "is_streaming=\"true\""]);
         assert_eq!(histogram.split, version.starts_with("0.5.23"), "{version}");
         let expected = streaming.or_else(|| sum(&page, &[name]));
-        let count = histogram.streaming_if_known().count;
+        let count = snapshot.buckets(Measure::TimeToFirstToken).count;
         assert_eq!(count.map(|count| count.total), expected, "{version}");
     }
 }
@@ -81,7 +87,7 @@ fn what_a_page_lacks_is_unknown() {
     let page = read("sglang:num_running_reqs{engine_type=\"unified\"} 3.0\n");
     assert_eq!((page.running, page.queued), (Some(3.0), None));
     assert_eq!(page.realtime, Default::default());
-    assert!(page.e2e_latency.all.is_empty());
+    assert!(page.histogram(Measure::E2eLatency).all.is_empty());
     assert!(!page.counts_http);
 }
 
@@ -119,9 +125,13 @@ fn only_inference_counts_as_waiting_for_the_engine() {
 #[test]
 fn a_second_page_leaves_nothing_of_the_first() {
     let (mut reader, mut snapshot) = (Reader::default(), Snapshot::default());
-    reader.read(&fixtures::page("0.5.23", "load_t10"), &mut snapshot);
-    reader.read(b"sglang:num_queue_reqs 2\n", &mut snapshot);
+    read_into(
+        &mut reader,
+        &fixtures::page("0.5.23", "load_t10"),
+        &mut snapshot,
+    );
+    read_into(&mut reader, b"sglang:num_queue_reqs 2\n", &mut snapshot);
     assert_eq!((snapshot.running, snapshot.queued), (None, Some(2.0)));
-    assert!(snapshot.time_to_first_token.all.is_empty());
+    assert!(snapshot.histogram(Measure::TimeToFirstToken).all.is_empty());
     assert_eq!(snapshot.generation_tokens, None);
 }

@@ -1,0 +1,84 @@
+//! What the server is doing, and what asking it costs.
+
+use netdata_plugin::chart::{Chart, Dim, Kind};
+
+use super::STATE;
+
+/// One of `starting`, `ready`, `no_metrics`, `stalled`, `unreachable` is 1, the others 0. From the process
+/// table, the listening sockets, the answer to `/metrics` and the movement of its counters.
+pub static SERVER_STATE: Chart = Chart {
+    id: "server_state",
+    context: "sglang.server_state",
+    family: "state",
+    title: "State of the server",
+    units: "state",
+    kind: Kind::Line,
+    priority: STATE,
+    dims: &[
+        Dim::new("starting"),
+        Dim::new("ready"),
+        Dim::new("no_metrics"),
+        Dim::new("stalled"),
+        Dim::new("unreachable"),
+    ],
+    dynamic: None,
+};
+
+/// Ends of the server's process within the last `ends_window`, by what it did when it was last looked at.
+/// From the process table and the pages before. Goes on for that long after the last process has ended.
+pub static SERVER_ENDS: Chart = Chart {
+    id: "server_ends",
+    context: "sglang.server_ends",
+    family: "state",
+    title: "Ends of the server's process within the last hour",
+    units: "ends",
+    kind: Kind::Stacked,
+    priority: STATE + 1,
+    dims: &[
+        Dim::new("starting"),
+        Dim::new("idle"),
+        Dim::new("with_requests"),
+        Dim::new("stalled"),
+        Dim::new("unknown"),
+    ],
+    dynamic: None,
+};
+
+/// How long the last answered GET of `/metrics` took, connection included: milliseconds.
+pub static SCRAPE: Chart = Chart {
+    id: "scrape",
+    context: "sglang.scrape",
+    family: "scrape",
+    title: "Time the server took to answer the scrape",
+    units: "milliseconds",
+    kind: Kind::Line,
+    priority: STATE + 185,
+    dims: &[Dim::milli("duration")],
+    dynamic: None,
+};
+
+/// The interval in use, stretched so that scrapes take at most 0.5 % of wall time: seconds.
+pub static SCRAPE_INTERVAL: Chart = Chart {
+    id: "scrape_interval",
+    context: "sglang.scrape_interval",
+    family: "scrape",
+    title: "Interval between scrapes",
+    units: "seconds",
+    kind: Kind::Line,
+    priority: STATE + 186,
+    dims: &[Dim::new("interval")],
+    dynamic: None,
+};
+
+/// Time that the last scrape took, over the interval in use: percentage of wall time.
+pub static SCRAPE_SHARE: Chart = Chart {
+    id: "scrape_share",
+    context: "sglang.scrape_share",
+    family: "scrape",
+    title: "Share of the server's time that scrapes take",
+    units: "percentage",
+    kind: Kind::Line,
+    priority: STATE + 187,
+    dims: &[Dim::milli("share")],
+    dynamic: None,
+};
