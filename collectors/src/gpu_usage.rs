@@ -1,13 +1,5 @@
-//! The slot between `nvidia`, which writes it, and `servers`, which reads it: the latest value only,
+//! The slot between `nvidia`, which writes it, and `servers` and functions, which read it: the latest value only,
 //! and nothing once it is older than three intervals.
-
-#![cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "written; read once servers charts GPU memory and energy per server"
-    )
-)]
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -53,6 +45,18 @@ pub enum Kind {
     Mps,
 }
 
+impl Kind {
+    /// In one word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Compute => "compute",
+            Self::Graphics => "graphics",
+            Self::Mps => "MPS",
+        }
+    }
+}
+
 /// One process on one GPU.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Process {
@@ -62,6 +66,10 @@ pub struct Process {
     pub pid: u32,
     /// Start time in clock ticks since boot (field 22 of `/proc/PID/stat`), to tell reused pids apart.
     pub start_ticks: Option<u64>,
+    /// Its program's name, never arguments; `None` if /proc does not know the pid.
+    pub name: Option<String>,
+    /// Whose it is, as far as that may be shown; `None` likewise.
+    pub user: Option<String>,
     /// Bytes of GPU memory held.
     pub mem_bytes: Option<u64>,
     /// Per cent of SM time.

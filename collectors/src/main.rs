@@ -7,10 +7,12 @@ mod documented;
 mod engine;
 #[cfg(test)]
 mod fixtures;
+mod functions;
 mod gpu_usage;
 mod histogram;
 mod host_probe;
 mod http;
+mod inference_status;
 mod modules;
 mod nvidia;
 mod processes;
@@ -86,6 +88,7 @@ fn run(args: &Args, agent: Agent) -> anyhow::Result<()> {
                 .as_deref()
                 .map(Path::new),
         )),
+        inference: Arc::default(),
         config,
     };
     log::info!(
@@ -108,7 +111,7 @@ fn run(args: &Args, agent: Agent) -> anyhow::Result<()> {
             agent,
             output,
             input,
-            functions: vec![],
+            functions: functions::open(&context),
             once: args.once,
         },
         modules,

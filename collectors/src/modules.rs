@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use netdata_plugin::module::Discover;
 
-use crate::{config, gpu_usage, host_probe, nvidia, servers, sglang};
+use crate::{config, gpu_usage, host_probe, inference_status, nvidia, servers, sglang};
 
 /// What a module may use.
 #[derive(Clone)]
@@ -16,6 +16,8 @@ pub struct Context {
     pub gpu_usage: Arc<gpu_usage::Slot>,
     /// Reads what is closed to processes inside the container.
     pub host_probe: Arc<host_probe::HostProbe>,
+    /// What is known of inference servers: servers and the modules that read metrics write, functions read.
+    pub inference: Arc<inference_status::Slot>,
     /// Where a module's [`config::Live`] reads its file.
     pub config: config::Source,
 }

@@ -31,6 +31,8 @@ pub fn usage(snapshot: &Snapshot, taken: Instant, every: Duration) -> gpu_usage:
                     gpu_uuid: gpu.id.uuid.clone(),
                     pid: process.pid,
                     start_ticks: process.start_ticks,
+                    name: process.name.clone(),
+                    user: process.user.clone(),
                     mem_bytes: process.mem_bytes,
                     sm_pct: process.sm_pct,
                     kind: process.kind,
@@ -63,8 +65,8 @@ mod tests {
         let process = Process {
             pid: 7,
             start_ticks: Some(9),
-            name: None,
-            user: None,
+            name: Some("python3".to_owned()),
+            user: Some("marie".to_owned()),
             mem_bytes: None,
             sm_pct: Some(50.0),
             kind: Kind::Compute,
@@ -90,5 +92,7 @@ mod tests {
         assert_eq!(usage.processes.len(), 1);
         assert_eq!(usage.processes[0].start_ticks, Some(9));
         assert_eq!(usage.processes[0].gpu_uuid, "GPU-a");
+        assert_eq!(usage.processes[0].name.as_deref(), Some("python3"));
+        assert_eq!(usage.processes[0].user.as_deref(), Some("marie"));
     }
 }

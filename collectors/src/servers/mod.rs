@@ -9,6 +9,7 @@ mod tests;
 mod watch;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use netdata_plugin::frame::Frame;
@@ -16,9 +17,10 @@ use netdata_plugin::module::{Collector, Discover, Job, Tick};
 use serde::Deserialize;
 
 use crate::config::{self, Configured, Kind, Live};
+use crate::inference_status;
 use crate::modules::Module;
 use record::record;
-use watch::Watch;
+use watch::{SCAN_EVERY, Watch};
 
 /// The module's entry in the registry.
 pub const MODULE: Module = Module {
@@ -27,6 +29,7 @@ pub const MODULE: Module = Module {
         Box::new(Servers {
             config: Live::new(&context.config),
             proc_root: context.proc_root.clone(),
+            inference: Arc::clone(&context.inference),
         })
     },
     config: Kind::of::<Options>(),
@@ -47,6 +50,7 @@ impl config::Options for Options {
 struct Servers {
     config: Live<Options>,
     proc_root: PathBuf,
+    inference: Arc<inference_status::Slot>,
 }
 
 impl Discover for Servers {
@@ -54,10 +58,10 @@ impl Discover for Servers {
         let Some(config) = self.config.refresh().and_then(Configured::only) else {
             return Ok(vec![]);
         };
-        let proc_root = self.proc_root.clone();
+        let (proc_root, inference) = (self.proc_root.clone(), Arc::clone(&self.inference));
         let start = move || {
             let own = nix::unistd::geteuid().as_raw();
-            let collector = Processes(Watch::new(&proc_root, own));
+            let collector = Processes(Watch::new(&proc_root, own), inference);
             Ok(Box::new(collector) as Box<dyn Collector>)
         };
         Ok(vec![config.job(config.name_or("processes"), start)])
@@ -68,11 +72,11 @@ impl Discover for Servers {
     }
 }
 
-struct Processes(Watch);
+struct Processes(Watch, Arc<inference_status::Slot>);
 
 impl Collector for Processes {
     fn collect(&mut self, tick: Tick, frame: &mut Frame) -> anyhow::Result<()> {
-        let Self(watch) = self;
+        let Self(watch, inference) = self;
         // What is known already is read before the table is scanned, as close to the tick's beginning
         // as can be: CPU use is a difference over the time between two ticks.
         let known = watch.scanned();
@@ -85,6 +89,9 @@ impl Collector for Processes {
         if !known && scanned.is_ok() {
             record(watch.read(tick.now), frame);
         }
-        scanned
+        if let Ok(true) = scanned {
+            inference.list(watch.listed(), tick.now, tick.every.max(SCAN_EVERY));
+        }
+        scanned.map(drop)
     }
 }

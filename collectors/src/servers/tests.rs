@@ -1,5 +1,6 @@
 //! The module over a made-up /proc: what is charted, and what a tick without a past leaves out.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use netdata_plugin::chart::{Chart, LabelSource};
@@ -39,7 +40,7 @@ impl Host {
     fn new() -> Self {
         let proc = FakeProc::new();
         proc.passwd("root:x:0:0::/:\nmarie:x:1000:1000::/:\nnobody:x:65534:65534::/:\n");
-        let job = Processes(Watch::new(proc.path(), OWN_UID));
+        let job = Processes(Watch::new(proc.path(), OWN_UID), Arc::default());
         Self {
             proc,
             job,
@@ -367,7 +368,10 @@ fn a_host_without_servers_has_no_charts_and_no_error() {
 #[test]
 fn a_proc_that_cannot_be_listed_is_an_error_that_names_it() {
     let mut host = Host::with_server();
-    host.job = Processes(Watch::new("/nonexistent/proc".as_ref(), OWN_UID));
+    host.job = Processes(
+        Watch::new("/nonexistent/proc".as_ref(), OWN_UID),
+        Arc::default(),
+    );
     let tick = Tick {
         now: host.start,
         every: Duration::from_secs(1),

@@ -11,10 +11,11 @@ use netdata_plugin::chart::Instance;
 
 use super::cpu::{Cpu, CpuRates};
 use crate::engine::{self, Processes, Role, Tree};
+use crate::inference_status::Server;
 use crate::processes::{Users, effective_uid, page_bytes};
 
 /// Pause between two passes over /proc: what starts or ends shows within this time.
-const SCAN_EVERY: Duration = Duration::from_secs(3);
+pub const SCAN_EVERY: Duration = Duration::from_secs(3);
 /// Part of every chart's id: `server_30000`.
 const CHART_TYPE: &str = "server";
 /// The label of what the command line does not say.
@@ -90,13 +91,13 @@ impl Watch {
         self.scan_at.is_some()
     }
 
-    /// Finds servers and their processes anew, if that was long ago.
+    /// Finds servers and their processes anew, if that was long ago; says whether it did.
     ///
     /// # Errors
     /// If /proc cannot be listed; what was found before stays.
-    pub fn scan_if_due(&mut self, now: Instant) -> io::Result<()> {
+    pub fn scan_if_due(&mut self, now: Instant) -> io::Result<bool> {
         if self.scan_at.is_some_and(|at| now < at) {
-            return Ok(());
+            return Ok(false);
         }
         self.table.scan(now)?;
         self.scan_at = Some(now + SCAN_EVERY);
@@ -121,7 +122,30 @@ impl Watch {
             };
             self.servers.push(server);
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// The servers found, for those who want to know which process belongs to which.
+    pub fn listed(&self) -> impl Iterator<Item = Server> + '_ {
+        self.servers.iter().map(|server| {
+            let Tree {
+                server: said,
+                members,
+                ..
+            } = &server.tree;
+            let start = |pid| {
+                self.table
+                    .get(pid)
+                    .map(|process| (pid, process.start_ticks))
+            };
+            Server {
+                name: said.name(),
+                engine: said.engine,
+                model: said.model.clone(),
+                user: server.user.clone(),
+                processes: members.iter().filter_map(|&(pid, _)| start(pid)).collect(),
+            }
+        })
     }
 
     /// Reads every process of the known servers.
@@ -198,4 +222,38 @@ fn instance(tree: &Tree, user: &str, prefix: &str) -> Instance {
         .label("engine", server.engine)
         .label("model", server.model.as_deref().unwrap_or(UNKNOWN))
         .label("user", user)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::processes::tests::FakeProc;
+
+    #[test]
+    fn servers_and_their_processes_are_listed_for_others() {
+        let proc = FakeProc::new();
+        proc.passwd("marie:x:1000:1000::/:\n");
+        proc.process(1, 0, "init", 'S', &["init"]);
+        proc.process(
+            10,
+            1,
+            "python",
+            'S',
+            &["python", "-m", "sglang.launch_server"],
+        );
+        proc.process(11, 10, "sglang::schedul", 'S', &["sglang::scheduler"]);
+        let mut watch = Watch::new(proc.path(), 1000);
+        let now = Instant::now();
+        assert!(watch.scan_if_due(now).unwrap());
+        assert!(!watch.scan_if_due(now).unwrap());
+        let listed: Vec<_> = watch.listed().collect();
+        let expected = Server {
+            name: "127.0.0.1:30000".to_owned(),
+            engine: "sglang",
+            model: None,
+            user: "marie".to_owned(),
+            processes: BTreeMap::from([(10, 110), (11, 111)]),
+        };
+        assert_eq!(listed, [expected]);
+    }
 }

@@ -20,11 +20,13 @@ use super::record::{Page, Reading, record, record_ends};
 use super::scrape::Reader;
 use super::snapshot::Snapshot;
 use super::state::{Finding, State, announce, judge};
+use super::status::status;
 use super::stretch::Stretch;
 use super::{Options, Servers};
 use crate::engine::{Address, Role, Server, Tree};
 use crate::host_probe::HostProbe;
 use crate::http::Client;
+use crate::inference_status;
 use crate::processes::{Listener, Listeners, Stat, effective_uid};
 
 /// Longest page taken; the longest of real servers has 100 KiB.
@@ -46,6 +48,7 @@ pub struct ServerCollector {
     proc_root: PathBuf,
     own_uid: u32,
     options: Options,
+    inference: Arc<inference_status::Slot>,
     life: Option<Life>,
     ends: Ends,
     fallback: Fallback,
@@ -71,6 +74,7 @@ struct Life {
     own: bool,
     told_no_metrics: bool,
     in_trouble: bool,
+    trouble: String,
 }
 
 /// A page that was read into the collector's snapshot.
@@ -88,6 +92,7 @@ impl ServerCollector {
         proc_root: PathBuf,
         host_probe: Arc<HostProbe>,
         options: Options,
+        inference: Arc<inference_status::Slot>,
     ) -> Self {
         Self {
             fallback: Fallback::new(host_probe, options.api_key_file.clone()),
@@ -97,6 +102,7 @@ impl ServerCollector {
             own_uid: nix::unistd::geteuid().as_raw(),
             ends: Ends::new(options.ends_window()),
             options,
+            inference,
             life: None,
             instances: Instances::default(),
             reader: Reader::default(),
@@ -195,6 +201,7 @@ impl ServerCollector {
     /// can start and end processes that look like servers.
     fn end(&mut self, tick: Tick) {
         let Some(life) = self.life.take() else { return };
+        self.inference.forget(&self.name);
         let doing = life.doing(tick);
         log::info!("it has ended, {}", doing.explain());
         if life.own {
@@ -278,6 +285,8 @@ impl Collector for ServerCollector {
             page,
         };
         record(&reading, &mut self.instances, frame);
+        self.inference
+            .read(&self.name, status(&reading, tick, &life.trouble));
         if finding == Finding::NoPage && life.own {
             self.fall_back(
                 &tree,
@@ -313,6 +322,7 @@ impl Life {
             ask_again_at: None,
             told_no_metrics: false,
             in_trouble: false,
+            trouble: String::new(),
         }
     }
 
@@ -337,6 +347,7 @@ impl Life {
 
     /// Logs the first reason why there was no answer; the further ones follow from it or will pass.
     fn unreachable(&mut self, why: &str) -> Finding {
+        why.clone_into(&mut self.trouble);
         if !std::mem::replace(&mut self.in_trouble, true) {
             log::warn!("{why}");
         }

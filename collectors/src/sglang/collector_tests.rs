@@ -75,6 +75,7 @@ impl Rig {
             proc.path().to_owned(),
             Arc::new(HostProbe::new(None)),
             Options::default(),
+            Arc::default(),
         );
         // As whom the processes of `FakeProc` run.
         collector.own_uid = 1000;

@@ -18,6 +18,7 @@ mod scrape;
 mod slo;
 mod snapshot;
 mod state;
+mod status;
 mod stretch;
 mod table;
 mod throughput;
@@ -37,6 +38,7 @@ use serde::Deserialize;
 use crate::config::{self, JobConfig, Kind, Live};
 use crate::engine::{Address, Processes, Tree, identify, locate, trees};
 use crate::host_probe::HostProbe;
+use crate::inference_status;
 use crate::modules::{Context, Module};
 use crate::processes::{Listener, Listeners, effective_uid};
 use collector::ServerCollector;
@@ -123,6 +125,7 @@ struct Finder {
     host_probe: Arc<HostProbe>,
     processes: Processes,
     servers: Arc<Servers>,
+    inference: Arc<inference_status::Slot>,
 }
 
 impl Finder {
@@ -133,15 +136,18 @@ impl Finder {
             host_probe: Arc::clone(&context.host_probe),
             processes: Processes::new(&context.proc_root, identify),
             servers: Arc::default(),
+            inference: Arc::clone(&context.inference),
         }
     }
 
     fn job(&self, name: &str, config: &JobConfig<Options>) -> Job {
         let (proc_root, options) = (self.proc_root.clone(), config.options.clone());
         let host_probe = Arc::clone(&self.host_probe);
+        let inference = Arc::clone(&self.inference);
         let (own_name, servers) = (name.to_owned(), Arc::clone(&self.servers));
         config.job(name, move || {
-            let collector = ServerCollector::new(own_name, servers, proc_root, host_probe, options);
+            let collector =
+                ServerCollector::new(own_name, servers, proc_root, host_probe, options, inference);
             Ok(Box::new(collector) as Box<dyn Collector>)
         })
     }

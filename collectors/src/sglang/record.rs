@@ -219,13 +219,13 @@ fn scrape(page: &Page<'_>, instance: &Arc<Instance>, frame: &mut Frame) {
 }
 
 /// A gauge that nothing refreshes keeps its last value: only 0 is then still true.
-fn believed(gauge: Option<f64>, fresh: bool) -> Option<f64> {
+pub fn believed(gauge: Option<f64>, fresh: bool) -> Option<f64> {
     gauge.filter(|value| fresh || *value == 0.0)
 }
 
 /// Percentage of the KV cache that requests hold. Tokens are exact, and add up over ranks; the gauge has
 /// two decimals only, and knows which of several pools is the fullest.
-fn kv_usage(page: &Snapshot) -> Option<f64> {
+pub fn kv_usage(page: &Snapshot) -> Option<f64> {
     let exact = page
         .used_tokens
         .zip(page.capacity_tokens)

@@ -7,6 +7,7 @@ fn finder(proc: &FakeProc, update_every: u32) -> Finder {
         proc_root: proc.path().to_owned(),
         host_probe: Arc::new(HostProbe::new(None)),
         gpu_usage: Arc::default(),
+        inference: Arc::default(),
         config: Source {
             update_every,
             ..Source::default()
