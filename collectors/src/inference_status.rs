@@ -36,7 +36,9 @@ pub struct Reading {
     pub engine: &'static str,
     /// As in [`Server::model`].
     pub model: Option<String>,
-    /// In one word, and how much attention that needs.
+    /// Of the engine, as far as its metrics tell: `0.5.18 or newer`.
+    pub version: Option<String>,
+    /// What it is doing, in one word.
     pub state: &'static str,
     /// How much attention that needs.
     pub urgency: Urgency,
@@ -168,6 +170,7 @@ pub mod tests {
             every: EVERY,
             engine: "sglang",
             model: None,
+            version: Some("0.5.18 or newer".to_owned()),
             state: "ready",
             urgency: Urgency::Normal,
             running: Some(3.0),

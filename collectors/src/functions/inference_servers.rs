@@ -23,6 +23,10 @@ const COLUMNS: &[Column] = &[
     Column::pill("Engine", "Program that serves the model"),
     Column::text("Model", "Name of the model"),
     Column::text(
+        "Version",
+        "Version of the engine, as far as its metrics tell",
+    ),
+    Column::text(
         "User",
         "Whose server it is; names of other users are not shown",
     ),
@@ -147,6 +151,7 @@ fn row(
             name.into(),
             engine.into(),
             model.into(),
+            reading.and_then(|it| it.version.clone()).into(),
             server.map(|it| it.user.clone()).into(),
             reading.map_or("running", |it| it.state).into(),
             said(|it| it.running),
@@ -224,6 +229,7 @@ mod tests {
         let [row] = &rows[..] else { panic!("{rows:?}") };
         assert_eq!(row.cells.len(), COLUMNS.len());
         assert_eq!(text(row, "Model"), "Qwen3-0.6B");
+        assert_eq!(text(row, "Version"), "0.5.18 or newer");
         assert_eq!(text(row, "State"), "ready");
         assert_eq!(text(row, "GPUs"), "0, 1");
         assert_eq!(cell(row, "Power"), &Cell::Quantity(400.0));

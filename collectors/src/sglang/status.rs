@@ -2,6 +2,7 @@
 
 use netdata_plugin::module::Tick;
 
+use super::measure::Measure;
 use super::record::{Reading, believed, kv_usage};
 use super::state::State;
 use crate::inference_status::{self, Urgency};
@@ -17,13 +18,20 @@ pub fn status(reading: &Reading<'_>, tick: Tick, trouble: &str) -> inference_sta
         every: tick.every,
         engine: reading.server.engine,
         model: reading.server.model.clone(),
+        version: page
+            .and_then(|page| page.snapshot.version)
+            .map(|version| format!("{version} or newer")),
         state: reading.state.name(),
         urgency: urgency(reading.state),
         running: gauge(page.and_then(|page| page.snapshot.running)),
         queued: gauge(page.and_then(|page| page.snapshot.queued)),
         tokens_per_second: page.and_then(|page| page.history.tokens().decode),
         ttft_p99_ms: page
-            .and_then(|page| page.history.time_to_first_token.quantile(0.99))
+            .and_then(|page| {
+                page.history
+                    .window(Measure::TimeToFirstToken)
+                    .quantile(0.99)
+            })
             .map(ms),
         kv_cache_pct: gauge(page.and_then(|page| kv_usage(page.snapshot))),
         missing: missing(reading.state, trouble),
@@ -89,6 +97,7 @@ mod tests {
             row.kv_cache_pct,
         ];
         assert_eq!(numbers, [None; 5]);
+        assert_eq!(row.version, None);
         assert!(row.missing.unwrap().contains("--enable-metrics"));
         let unreachable = of(State::Unreachable);
         assert_eq!(unreachable.missing.as_deref(), Some("No answer: refused"));
