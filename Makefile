@@ -1,6 +1,6 @@
 # Entry points; each is a script of the same name. Run `make` for the list.
 .DEFAULT_GOAL := help
-.PHONY: help setup start demo stop test unsetup
+.PHONY: help setup start demo stop test dist unsetup
 MAKEFLAGS += --no-print-directory
 
 help: ## Show this list
@@ -20,6 +20,9 @@ stop: ## End what start and demo started
 
 test: ## Run all tests, the end-to-end ones in a real container
 	@scripts/test
+
+dist: ## Pack launcher and plugin into a tarball that runs elsewhere
+	@scripts/dist
 
 unsetup: ## Take back what setup installed
 	@scripts/unsetup

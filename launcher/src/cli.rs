@@ -54,6 +54,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Connect to Netdata Cloud with a token from .env, a file or standard input
     Claim(ClaimArgs),
+    /// Send what is charted to another Netdata, or take in what others send
+    Stream(StreamArgs),
     /// Keep Netdata running over logouts and reboots
     #[command(subcommand)]
     Service(ServiceCommand),
@@ -128,6 +130,34 @@ pub struct ClaimArgs {
     /// Rooms to join, ids parted by commas [NETDATA_CLAIM_ROOMS]
     #[arg(long, value_name = "IDS")]
     pub rooms: Option<String>,
+}
+
+/// Flags of `stream`; without one it shows what is set.
+#[derive(Debug, Args)]
+pub struct StreamArgs {
+    /// Send everything to the parent at HOST:PORT
+    #[arg(long, value_name = "HOST:PORT", requires = "key_file", conflicts_with_all = ["accept", "off"])]
+    pub to: Option<String>,
+    /// File with the key that the parent gave out; `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Send without encryption to another machine (not needed on loopback)
+    #[arg(long, requires = "to")]
+    pub plain: bool,
+    /// Be a parent: make a key for one more child and write it into FILE
+    #[arg(long, value_name = "FILE", conflicts_with = "off")]
+    pub accept: Option<PathBuf>,
+    /// Addresses that children may come from, as Netdata's patterns
+    #[arg(
+        long,
+        value_name = "PATTERNS",
+        requires = "accept",
+        default_value = "*"
+    )]
+    pub from: String,
+    /// Neither send nor accept any longer
+    #[arg(long)]
+    pub off: bool,
 }
 
 /// Verbs of `service`.

@@ -15,6 +15,7 @@ mod service;
 mod start;
 mod status;
 mod stop;
+mod stream;
 mod uninstall;
 mod update;
 
@@ -70,6 +71,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Config(args) => config::run(&scene, &args),
         Command::Doctor(args) => doctor::run(&scene, &args),
         Command::Claim(args) => claim::run(&scene, &args),
+        Command::Stream(args) => stream::run(&scene, &args),
         Command::Service(verb) => service::run(&scene, verb),
         Command::Open => open::run(&scene),
         Command::Clean(args) => clean::run(&scene, &args),

@@ -17,6 +17,7 @@ use crate::paths::Paths;
 use crate::process::Proc;
 use crate::runtime::{Bind, Container};
 use crate::settings::{Gpu, Settings};
+use crate::streaming;
 
 /// Where Netdata looks for plugins that are not its own, in every image.
 pub const PLUGIN_INSIDE: &str = "/etc/netdata/custom-plugins.d/rs.d.plugin";
@@ -115,7 +116,9 @@ pub fn prepare(
     not_disks.extend(binds.iter().map(|bind| bind.destination.clone()));
     not_disks.extend(settings.binds.iter().map(|spec| spec.destination.clone()));
     not_disks.retain(|dir| !disks.contains(dir));
+    let streaming = streaming::web_options(paths, Path::new(USER_INSIDE))?;
     let input = Input {
+        streaming: &streaming,
         user: &name,
         own: own.as_deref(),
         not_disks: &not_disks,

@@ -28,6 +28,7 @@ mod report;
 mod runtime;
 mod settings;
 mod start_log;
+mod streaming;
 
 use std::process::ExitCode;
 

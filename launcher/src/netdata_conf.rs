@@ -15,6 +15,8 @@ pub struct Input<'a> {
     pub own: Option<&'a str>,
     /// Directories of the container that are no disks of the machine.
     pub not_disks: &'a [PathBuf],
+    /// What streaming needs: more of `[web]`, or nothing.
+    pub streaming: &'a str,
     /// Mount points of the machine as the container sees them: read-only there, charted anyway.
     pub disks: &'a [PathBuf],
 }
@@ -52,6 +54,7 @@ pub fn generate(input: &Input<'_>, settings: &Settings) -> NetdataConf {
         .unwrap_or(DEFAULT_PORT);
     let mut text = defaults(input);
     text += &history(settings.history);
+    text += input.streaming;
     if !own.is_empty() {
         text += "\n# ---- state/config/netdata.conf\n";
         text += own.trim_end();

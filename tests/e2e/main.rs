@@ -12,6 +12,7 @@ mod no_gpu;
 mod ports;
 mod reality;
 mod servers;
+mod streaming;
 mod withheld;
 
 use std::sync::{Arc, LazyLock};
@@ -64,6 +65,10 @@ const ALONE: &[(&str, Alone)] = &[
         life_cycle::reboot,
     ),
     ("a_taken_port_is_named_with_its_holder", ports::taken),
+    (
+        "a_parent_shows_the_charts_of_two_children",
+        streaming::parent_and_two_children,
+    ),
     (
         "a_start_in_the_foreground_ends_with_its_signal_and_with_netdata",
         life_cycle::foreground,
