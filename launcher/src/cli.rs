@@ -141,7 +141,7 @@ pub struct StreamArgs {
     /// File with the key that the parent gave out; `-` for standard input
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
-    /// Send without encryption to another machine (not needed on loopback)
+    /// Send without encryption: for a parent that has no certificate
     #[arg(long, requires = "to")]
     pub plain: bool,
     /// Be a parent: make a key for one more child and write it into FILE

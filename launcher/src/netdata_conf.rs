@@ -64,7 +64,7 @@ pub fn generate(input: &Input<'_>, settings: &Settings) -> NetdataConf {
     if asked || own_endpoint.is_none() {
         text += &format!(
             "\n# ---- settings\n[web]\n    bind to = {}\n",
-            bind_to(listen, port)
+            bind_to(listen, port, input.streaming.contains(TLS_KEY))
         );
     } else if matches!(listen, Listen::One(address) if !address.is_loopback()) {
         // Status and start ask over loopback.
@@ -150,9 +150,17 @@ fn fits(path: &Path) -> bool {
     !path.to_string_lossy().chars().any(char::is_control)
 }
 
-fn bind_to(listen: Listen, port: u16) -> String {
+/// The option that gives the web server a certificate.
+const TLS_KEY: &str = "ssl key";
+/// With a certificate Netdata sends every browser to https, unless each endpoint says otherwise; and what an
+/// endpoint serves has to be said before that.
+const TLS_OPTIONAL: &str =
+    "=dashboard|registry|badges|management|streaming|netdata.conf^SSL=optional";
+
+fn bind_to(listen: Listen, port: u16, tls: bool) -> String {
+    let tls = if tls { TLS_OPTIONAL } else { "" };
     match listen {
-        Listen::All => format!("*:{port}"),
+        Listen::All => format!("*:{port}{tls}"),
         Listen::One(ip) => {
             let ip_text = if ip.is_ipv6() {
                 format!("[{ip}]")
@@ -162,9 +170,9 @@ fn bind_to(listen: Listen, port: u16) -> String {
             let and_local = if ip.is_loopback() {
                 String::new()
             } else {
-                format!(" 127.0.0.1:{port}")
+                format!(" 127.0.0.1:{port}{tls}")
             };
-            format!("{ip_text}:{port}{and_local}")
+            format!("{ip_text}:{port}{tls}{and_local}")
         }
     }
 }
@@ -283,9 +291,21 @@ mod tests {
 
     #[test]
     fn one_network_address_answers_on_loopback_too() {
-        let listen = |text: &str| bind_to(text.parse().unwrap(), 1);
+        let listen = |text: &str| bind_to(text.parse().unwrap(), 1, false);
         assert_eq!(listen("192.0.2.7"), "192.0.2.7:1 127.0.0.1:1");
         assert_eq!(listen("::1"), "[::1]:1");
+    }
+
+    #[test]
+    fn with_a_certificate_browsers_are_not_sent_to_https() {
+        let input = Input {
+            streaming: "[web]\n    ssl key = /k\n",
+            ..Input::default()
+        };
+        let text = generate(&input, &settings(None, None)).text;
+        let endpoint = value(&text, "web", "bind to").unwrap();
+        assert!(endpoint.starts_with("*:19999=dashboard|"), "{endpoint}");
+        assert!(endpoint.ends_with("^SSL=optional"), "{endpoint}");
     }
 
     #[test]

@@ -54,8 +54,8 @@ pub fn key(text: &str) -> Result<Secret> {
     Ok(Secret::new(text.to_lowercase()))
 }
 
-/// `HOST:PORT`, and whether HOST is this machine.
-pub fn address(text: &str) -> Result<(String, bool)> {
+/// `HOST:PORT`, and nothing more.
+pub fn address(text: &str) -> Result<String> {
     let wrong = "give HOST:PORT, an IPv6 address in brackets";
     let (host, port) = text.rsplit_once(':').context(wrong)?;
     ensure!(port.parse::<u16>().is_ok_and(|port| port > 0), "{wrong}");
@@ -71,8 +71,7 @@ pub fn address(text: &str) -> Result<(String, bool)> {
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'));
     ensure!(ip.is_some() || name, "{wrong}");
-    let here = host == "localhost" || ip.is_some_and(|ip| ip.is_loopback());
-    Ok((text.to_owned(), here))
+    Ok(text.to_owned())
 }
 
 /// A child's file.
@@ -87,6 +86,9 @@ pub fn child_conf(parent: &Parent) -> String {
     )
 }
 
+/// Netdata calls every loopback address so.
+const ALLOWED: &str = "allow from = localhost ";
+
 /// A parent's file: one section a child.
 pub fn parent_conf(children: &[Child]) -> String {
     let mut text = format!("{MARK}\n");
@@ -94,7 +96,7 @@ pub fn parent_conf(children: &[Child]) -> String {
         // Writing to a String does not fail.
         let _ = write!(
             text,
-            "[{}]\n    enabled = yes\n    type = api\n    allow from = {}\n    default memory mode = dbengine\n",
+            "[{}]\n    enabled = yes\n    type = api\n    allow from = localhost {}\n    default memory mode = dbengine\n",
             child.key.reveal(),
             child.from
         );
@@ -114,8 +116,7 @@ pub fn children(text: &str) -> Vec<Child> {
                 key,
                 from: "*".to_owned(),
             });
-        } else if let (Some(child), Some(from)) =
-            (children.last_mut(), line.strip_prefix("allow from = "))
+        } else if let (Some(child), Some(from)) = (children.last_mut(), line.strip_prefix(ALLOWED))
         {
             from.clone_into(&mut child.from);
         }
@@ -192,9 +193,9 @@ mod tests {
 
     #[test]
     fn an_address_is_a_host_and_a_port_and_nothing_more() {
-        assert!(address("parent.example:19999").is_ok_and(|(_, here)| !here));
-        assert!(address("127.0.0.1:1").is_ok_and(|(_, here)| here));
-        assert!(address("[::1]:1").is_ok_and(|(_, here)| here));
+        assert!(address("parent.example:19999").is_ok());
+        assert!(address("127.0.0.1:1").is_ok());
+        assert!(address("[::1]:1").is_ok());
         for bad in [
             "parent",
             "parent:0",

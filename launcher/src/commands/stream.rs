@@ -39,10 +39,10 @@ pub(super) fn run(scene: &Scene, args: &StreamArgs) -> Result<ExitCode> {
         }
         out!("nothing is sent or taken in");
     } else if let Some(to) = &args.to {
-        let (address, here) = streaming::address(to).with_context(|| format!("--to {to}"))?;
+        let address = streaming::address(to).with_context(|| format!("--to {to}"))?;
         let key_file = args.key_file.as_deref().context("--key-file is missing")?;
         let parent = Parent {
-            plain: here || args.plain,
+            plain: args.plain,
             address,
             key: read_key(key_file)?,
         };
@@ -118,7 +118,7 @@ fn certificate(scene: &Scene) -> Result<()> {
     }
     let Some(openssl) = find_on(&env::var_os("PATH").unwrap_or_default(), "openssl") else {
         tell!(
-            "warning: openssl is not here, so there is no certificate: children on other machines need --plain"
+            "warning: openssl is not here, so there is no certificate: children have to send with --plain"
         );
         return Ok(());
     };
