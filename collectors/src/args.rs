@@ -30,6 +30,9 @@ pub struct Args {
     /// Tell the plugin inside the container what only a process outside can read; ends with standard input.
     #[arg(long, value_name = "SOCKET", hide = true)]
     pub host_probe: Option<PathBuf>,
+    /// Read the GPUs for the plugin that started this, while a call of its own hangs; ends with standard input.
+    #[arg(long, hide = true)]
+    pub nvml_helper: bool,
     /// Print the version.
     #[arg(short, long)]
     pub version: bool,

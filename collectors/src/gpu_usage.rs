@@ -35,7 +35,7 @@ pub struct Gpu {
 }
 
 /// What a process does on a GPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Kind {
     /// Has a compute context.
     Compute,

@@ -59,6 +59,7 @@ fn main() -> ExitCode {
     netdata_plugin::log::init(PLUGIN, level, !agent.present && stderr().is_terminal());
     let outcome = match &args.host_probe {
         Some(socket) => host_probe::serve(socket),
+        None if args.nvml_helper => nvidia::helper::serve(),
         None => run(&args, agent),
     };
     match outcome {

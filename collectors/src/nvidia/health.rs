@@ -1,7 +1,9 @@
 //! What a GPU says about wear and faults, as plain data.
 
+use serde::{Deserialize, Serialize};
+
 /// Errors in memory, what was done about them, and what the driver wants done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// Errors found by error-correcting memory.
     pub ecc: Ecc,
@@ -16,7 +18,7 @@ pub struct Health {
 }
 
 /// Counts of errors; volatile ones start over when the driver is loaded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ecc {
     /// Corrected, since the driver was loaded.
     pub volatile_corrected: Option<u64>,
@@ -29,7 +31,7 @@ pub struct Ecc {
 }
 
 /// Rows of memory replaced by spare ones.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemappedRows {
     /// After errors that were corrected.
     pub corrected: Option<u64>,
@@ -42,7 +44,7 @@ pub struct RemappedRows {
 }
 
 /// Pages of memory that are no longer used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetiredPages {
     /// After many errors in one bit.
     pub single_bit: Option<u64>,

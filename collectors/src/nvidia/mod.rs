@@ -2,13 +2,17 @@
 
 mod charts;
 mod health;
+pub mod helper;
 mod processes;
 mod read;
+mod reading;
 mod record;
 mod record_health;
 mod record_links;
 mod snapshot;
 mod usage;
+mod watch;
+mod worker;
 mod xid;
 
 use std::num::NonZeroU32;
@@ -18,16 +22,15 @@ use std::time::Duration;
 
 use netdata_plugin::frame::Frame;
 use netdata_plugin::module::{Collector, Discover, Job, Tick};
-use nix::unistd::geteuid;
 use serde::Deserialize;
 
 use crate::config::{self, Configured, Kind, Live};
 use crate::gpu_usage;
 use crate::modules::{Context, Module};
-use crate::processes::Users;
-use read::Reader;
+use reading::Settings;
 use record::{Instances, record};
 use usage::usage;
+use watch::Watch;
 
 /// The module's entry in the registry.
 pub const MODULE: Module = Module {
@@ -95,17 +98,18 @@ impl Discover for Gpus {
         let proc_root = self.proc_root.clone();
         let gpu_usage = Arc::clone(&self.gpu_usage);
         let start = move || {
-            let processes_every = Duration::from_secs(options.processes_every.get().into());
-            let mut users = Users::new(&proc_root, geteuid().as_raw());
-            if options.identify_users {
-                users = users.identifying(&proc_root);
-            }
-            let collector = GpuCollector {
-                reader: Reader::open(&options.library, processes_every)?,
-                instances: Instances::default(),
+            let settings = Settings {
+                library: options.library,
                 proc_root,
-                users,
+                processes_every: Duration::from_secs(options.processes_every.get().into()),
                 top_processes: options.top_processes.into(),
+                identify_users: options.identify_users,
+                skip: vec![],
+                events: true,
+            };
+            let collector = GpuCollector {
+                watch: Watch::open(settings, watch::this_program())?,
+                instances: Instances::default(),
                 gpu_usage,
             };
             Ok(Box::new(collector) as Box<dyn Collector>)
@@ -119,23 +123,33 @@ impl Discover for Gpus {
 }
 
 struct GpuCollector {
-    reader: Reader,
+    watch: Watch,
     instances: Instances,
-    proc_root: PathBuf,
-    users: Users,
-    top_processes: usize,
     gpu_usage: Arc<gpu_usage::Slot>,
 }
 
 impl Collector for GpuCollector {
     fn collect(&mut self, tick: Tick, frame: &mut Frame) -> anyhow::Result<()> {
-        let resolve =
-            |rows| processes::resolve(rows, &self.proc_root, &self.users, self.top_processes);
-        let snapshot = self.reader.read(tick.now, resolve)?;
-        record(snapshot, &mut self.instances, frame);
-        self.gpu_usage
-            .publish(usage(snapshot, tick.now, tick.every));
-        Ok(())
+        match self.watch.tick(tick) {
+            Ok(Some(snapshot)) => {
+                record(snapshot, &mut self.instances, frame);
+                self.gpu_usage
+                    .publish(usage(snapshot, tick.now, tick.every));
+                Ok(())
+            }
+            // The agent draws the gap.
+            Ok(None) => Ok(()),
+            Err(trouble) => {
+                if trouble.replaced {
+                    watch::end_the_plugin()?;
+                }
+                Err(trouble.into())
+            }
+        }
+    }
+
+    fn stretched_to(&self) -> Option<u32> {
+        self.watch.stretched_to()
     }
 }
 

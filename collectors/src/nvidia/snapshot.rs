@@ -3,19 +3,21 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::gpu_usage::Kind;
 
 pub use super::health::{Ecc, Health, RemappedRows, RetiredPages};
 
 /// All GPUs, in NVML's order; one that fell off the bus keeps its place as long as NVML counts it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// One entry a GPU.
     pub gpus: Vec<Gpu>,
 }
 
 /// One GPU.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Gpu {
     /// Which one.
     pub id: Identity,
@@ -62,7 +64,7 @@ impl Gpu {
 }
 
 /// What names a GPU.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// `GPU-…`: the key, because it survives restarts and reordering.
     pub uuid: String,
@@ -73,7 +75,7 @@ pub struct Identity {
 }
 
 /// Whether a GPU answers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
     /// It answered at least one call.
     Ok,
@@ -94,7 +96,7 @@ impl State {
 }
 
 /// What swings.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Fast {
     /// Per cent of the last sampling period in which a kernel ran.
     pub busy_pct: Option<u32>,
@@ -139,7 +141,7 @@ pub struct Fast {
 }
 
 /// Frame buffer memory: the three add up to what the board has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
     /// Not allocated.
     pub free_bytes: Option<u64>,
@@ -150,7 +152,7 @@ pub struct Memory {
 }
 
 /// Current clocks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clocks {
     /// Graphics engine.
     pub graphics_mhz: Option<u32>,
@@ -163,7 +165,7 @@ pub struct Clocks {
 }
 
 /// Bytes per second since the previous reading.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Throughput {
     /// Sent by the GPU.
     pub tx: Option<f64>,
@@ -172,7 +174,7 @@ pub struct Throughput {
 }
 
 /// Per cent of time, averaged over all of the GPU's parts of a kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Activity {
     /// SMs with at least one warp.
     pub sm: Option<f64>,
@@ -185,14 +187,14 @@ pub struct Activity {
 }
 
 /// NVLinks.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Links {
     /// By their number; empty for a board without any.
     pub each: Vec<Link>,
 }
 
 /// One NVLink.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Link {
     /// Whether it works.
     pub up: bool,
@@ -205,7 +207,7 @@ pub struct Link {
 }
 
 /// Errors of one NVLink since the driver was loaded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkErrors {
     /// Packets sent again.
     pub replays: Option<u64>,
@@ -216,7 +218,7 @@ pub struct LinkErrors {
 }
 
 /// Whether a GPU is split, and how.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Mig {
     /// `None` for boards that cannot be.
     pub enabled: Option<bool>,
@@ -225,7 +227,7 @@ pub struct Mig {
 }
 
 /// One GPU instance.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MigInstance {
     /// Its number: the key within its GPU.
     pub gpu_instance: u32,
@@ -242,7 +244,7 @@ pub struct MigInstance {
 }
 
 /// Per cent of time in which each cause held the clocks down. Causes may overlap.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Throttled {
     /// The power limit.
     pub sw_power_cap: Option<f64>,
@@ -259,7 +261,7 @@ pub struct Throttled {
 }
 
 /// What hardly moves, or costs too much to ask for on every tick.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Slow {
     /// What the board is allowed to draw, whoever set it.
     pub power_limit_mw: Option<u32>,
@@ -284,7 +286,7 @@ pub struct Slow {
 }
 
 /// The PCI Express link, now and at best (the lower of what board and slot can do).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PcieLink {
     /// Drops at idle to save power.
     pub generation: Option<u32>,
@@ -297,7 +299,7 @@ pub struct PcieLink {
 }
 
 /// The processes on one GPU, and what is charted of them, worked out once a reading.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Processes {
     /// One row a process.
     pub rows: Vec<Process>,
@@ -310,7 +312,7 @@ pub struct Processes {
 }
 
 /// One process on one GPU.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Process {
     /// As NVML says: the host's, unless the driver cannot tell.
     pub pid: u32,
@@ -329,7 +331,7 @@ pub struct Process {
 }
 
 /// What all processes of one command and user hold and do.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Holding {
     /// Command and user, `python3 (marie)`.
     pub name: String,
@@ -340,7 +342,7 @@ pub struct Holding {
 }
 
 /// Time in the driver for all calls of a group, the last time it was read.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
     /// Group of every tick.
     pub fast_ms: Option<f64>,

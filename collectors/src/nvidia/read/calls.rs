@@ -1,9 +1,12 @@
 //! Asking one GPU: what it does not support is not asked again, what fails is a gap, and the worst
 //! it said about itself becomes its state.
 
+use std::sync::Arc;
+
 use nvml_wrapper::error::NvmlError;
 
 use super::fields::is_never;
+use super::progress::Progress;
 use crate::nvidia::snapshot::State;
 
 /// `NVML_ERROR_ARGUMENT_VERSION_MISMATCH`: the driver is older than the structure it was given.
@@ -17,6 +20,8 @@ pub struct Calls {
     answered: bool,
     trouble: Option<State>,
     fatal: Option<NvmlError>,
+    /// NVML's index of the GPU, and who is told every call.
+    reports: Option<(u32, Arc<Progress>)>,
 }
 
 /// A call that failed the last time.
@@ -43,6 +48,11 @@ impl Calls {
         self.trouble = None;
     }
 
+    /// Tells `progress` every call from now on.
+    pub fn reports(&mut self, index: u32, progress: &Arc<Progress>) {
+        self.reports = Some((index, Arc::clone(progress)));
+    }
+
     /// Forgets what is not supported: the GPU has changed.
     pub fn ask_again(&mut self) {
         self.unsupported.clear();
@@ -61,6 +71,9 @@ impl Calls {
             || self.unsupported.contains(&call)
         {
             return None;
+        }
+        if let Some((index, progress)) = &self.reports {
+            progress.begins(Some(*index), call);
         }
         match read() {
             Ok(value) => {

@@ -1,5 +1,7 @@
 //! Which GPUs there are: by UUID, because NVML's indices move.
 
+use std::sync::Arc;
+
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
 use nvml_wrapper_sys::bindings::nvmlDevice_t;
@@ -8,6 +10,7 @@ use super::calls::Calls;
 use super::fields::Batch;
 use super::idle::Idle;
 use super::nvlink::NvLinks;
+use super::progress::Progress;
 use super::sm_time::SmTime;
 use super::{fast, health, mig};
 use crate::nvidia::snapshot::{Gpu, Identity, Snapshot, State};
@@ -19,6 +22,9 @@ pub struct Devices {
     /// GPUs counted that answer nothing, not even their UUID.
     hidden: usize,
     entries: Vec<Entry>,
+    /// GPUs that are not touched, because their calls hang.
+    skip: Vec<Identity>,
+    progress: Arc<Progress>,
     /// What was read last.
     pub snapshot: Snapshot,
 }
@@ -28,6 +34,8 @@ pub struct Devices {
 pub struct Entry {
     /// `None` while NVML refuses to give one: the GPU is lost.
     pub handle: Option<Handle>,
+    /// It is not touched.
+    pub skipped: bool,
     /// What it answers.
     pub calls: Calls,
     /// Its counters of every tick.
@@ -77,6 +85,15 @@ impl Handle {
 }
 
 impl Devices {
+    /// None yet. GPUs in `skip` will not be touched; `progress` is told every call.
+    pub fn new(skip: Vec<Identity>, progress: Arc<Progress>) -> Self {
+        Self {
+            skip,
+            progress,
+            ..Self::default()
+        }
+    }
+
     /// The handles that answer, with the UUIDs of their GPUs.
     pub fn handles(&self) -> Vec<(Handle, String)> {
         let gpus = self.entries.iter().zip(&self.snapshot.gpus);
@@ -92,7 +109,8 @@ impl Devices {
     /// Whether a GPU is in trouble.
     pub fn ailing(&self) -> bool {
         let mut gpus = self.snapshot.gpus.iter();
-        self.hidden > 0 || gpus.any(|gpu| gpu.state != State::Ok)
+        let skipped = |gpu: &Gpu| self.skip.contains(&gpu.id);
+        self.hidden > 0 || gpus.any(|gpu| gpu.state != State::Ok && !skipped(gpu))
     }
 
     /// Every GPU with what is kept about it.
@@ -124,6 +142,12 @@ impl Devices {
             .zip(std::mem::take(&mut self.snapshot.gpus))
             .collect();
         for index in 0..count {
+            if let Some(id) = self.skip.iter().find(|id| id.index == index) {
+                found.push(untouched(id));
+                continue;
+            }
+            self.progress
+                .begins(Some(index), "nvmlDeviceGetHandleByIndex_v2");
             let (handle, id) = match identify(nvml, index) {
                 Ok(identified) => identified,
                 Err(error) => {
@@ -144,6 +168,7 @@ impl Devices {
                 entry.calls = Calls::default();
                 entry.handle = Some(handle);
             }
+            entry.calls.reports(index, &self.progress);
             gpu.id = id;
             found.push((entry, gpu));
         }
@@ -160,6 +185,19 @@ impl Devices {
         (self.entries, self.snapshot.gpus) = found.into_iter().unzip();
         refusal
     }
+}
+
+/// A GPU that only its name is known of.
+fn untouched(id: &Identity) -> (Entry, Gpu) {
+    let entry = Entry {
+        skipped: true,
+        ..Entry::default()
+    };
+    let gpu = Gpu {
+        id: id.clone(),
+        ..Gpu::default()
+    };
+    (entry, gpu)
 }
 
 fn identify(nvml: &Nvml, index: u32) -> Result<(Handle, Identity), NvmlError> {

@@ -75,6 +75,16 @@ impl Events {
         Ok(Self { shared })
     }
 
+    /// No thread: nothing is ever told.
+    pub fn none() -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                end: AtomicBool::new(true),
+                state: Mutex::default(),
+            }),
+        }
+    }
+
     /// Watches these GPUs from now on.
     pub fn watch(&self, gpus: Vec<(Handle, String)>) {
         let mut state = self.shared.state();

@@ -13,6 +13,7 @@ mod idle;
 mod mig;
 mod nvlink;
 mod processes;
+mod progress;
 mod samples;
 mod slow;
 mod sm_time;
@@ -26,12 +27,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, anyhow};
 use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
+use serde::{Deserialize, Serialize};
 
 use self::calls::is_fatal;
 use self::devices::{Devices, Entry};
-use self::events::Events;
+pub use self::events::Events;
 use self::explain::explain;
 use self::fields::Numbering;
+pub use self::progress::Progress;
+use super::reading::Settings;
 use super::snapshot::{Process, Processes, Snapshot, State};
 
 /// Link state, limits and fans: nobody looks at them by the second, and a fan takes 137 µs.
@@ -45,7 +49,8 @@ pub struct Reader {
     nvml: Arc<Nvml>,
     library: String,
     devices: Devices,
-    events: Events,
+    events: Arc<Events>,
+    progress: Arc<Progress>,
     shared: Shared,
     processes: Pace,
     slow: Pace,
@@ -60,6 +65,33 @@ struct Shared {
     rows: processes::Buffers,
     samples: samples::Buffer,
 }
+
+/// What keeps every GPU from being read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// For the user, with what to do.
+    pub text: String,
+    /// The driver was replaced, so that only a new process can talk to it.
+    pub replaced: bool,
+}
+
+impl Trouble {
+    /// Anything but a replaced driver.
+    pub fn other(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            replaced: false,
+        }
+    }
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Trouble {}
 
 /// When a group is due.
 struct Pace {
@@ -85,25 +117,31 @@ impl Pace {
 }
 
 impl Reader {
-    /// Loads `library` and looks for GPUs; processes will be read every `processes_every`.
+    /// Loads the library and looks for GPUs. `progress` is told every call.
     ///
     /// # Errors
     /// No library, no driver, no permission, no GPU: a text for the user that says what to do.
-    pub fn open(library: &str, processes_every: Duration) -> anyhow::Result<Self> {
+    pub fn open(settings: &Settings, progress: Arc<Progress>) -> anyhow::Result<Self> {
+        let library = settings.library.as_str();
+        progress.begins(None, "nvmlInit");
         let nvml = load(library)?.map_err(|error| anyhow!(explain(&error, library)))?;
-        let events = Events::start(Arc::clone(&nvml))
-            .context("cannot start a thread to wait for XID errors on")?;
+        let events = match settings.events {
+            true => Events::start(Arc::clone(&nvml))
+                .context("cannot start a thread to wait for XID errors on")?,
+            false => Events::none(),
+        };
         let driver = nvml.sys_driver_version();
         let mut reader = Self {
             nvml,
             library: library.to_owned(),
-            devices: Devices::default(),
-            events,
+            devices: Devices::new(settings.skip.clone(), Arc::clone(&progress)),
+            events: Arc::new(events),
+            progress,
             shared: Shared {
                 numbering: Numbering::of_driver(driver.as_deref().unwrap_or_default()),
                 ..Shared::default()
             },
-            processes: Pace::new(processes_every),
+            processes: Pace::new(settings.processes_every),
             slow: Pace::new(SLOW_EVERY),
         };
         let count = reader.nvml.device_count();
@@ -112,7 +150,7 @@ impl Reader {
         let gpus = &reader.devices.snapshot.gpus;
         if gpus.is_empty() {
             return Err(match refusal {
-                Some(error) => reader.explain(&error),
+                Some(error) => reader.explain(&error).into(),
                 None => anyhow!(
                     "the NVIDIA driver is loaded but shows no GPU to this user; GPU charts are off \
                      until it does. Check `nvidia-smi -L` on the host"
@@ -129,6 +167,16 @@ impl Reader {
         Ok(reader)
     }
 
+    /// Its XID errors, which come also while a reading hangs.
+    pub fn events(&self) -> Arc<Events> {
+        Arc::clone(&self.events)
+    }
+
+    /// The GPUs that it found, without readings.
+    pub fn identities(&self) -> Snapshot {
+        self.devices.snapshot.clone()
+    }
+
     /// Reads what is due. `resolve` turns the rows of a GPU's process list into what is known of them.
     ///
     /// # Errors
@@ -137,7 +185,7 @@ impl Reader {
         &mut self,
         now: Instant,
         resolve: impl Fn(Vec<Process>) -> Processes,
-    ) -> anyhow::Result<&Snapshot> {
+    ) -> Result<&Snapshot, Trouble> {
         // Before the first reading no GPU has shown that it is well, and all were just looked up.
         let first = self.slow.last.is_none();
         let slow_due = self.slow.due(now);
@@ -153,6 +201,9 @@ impl Reader {
         shared.now_us = since_1970_us();
         let xids = events.take();
         for (entry, gpu) in devices.each() {
+            if entry.skipped {
+                continue;
+            }
             let Some(handle) = entry.handle else {
                 gpu.becomes(State::Lost);
                 entry.fast.reset();
@@ -213,7 +264,8 @@ impl Reader {
 
     /// Enumerates again when the number of GPUs changed, and now and then while one does not answer: after
     /// a reset it may have another handle.
-    fn follow_the_set(&mut self, look_again: bool) -> anyhow::Result<()> {
+    fn follow_the_set(&mut self, look_again: bool) -> Result<(), Trouble> {
+        self.progress.begins(None, "nvmlDeviceGetCount_v2");
         let count = match self.nvml.device_count() {
             Ok(count) => count,
             Err(error) if is_fatal(&error) => return Err(self.explain(&error)),
@@ -227,8 +279,11 @@ impl Reader {
         Ok(())
     }
 
-    fn explain(&self, error: &NvmlError) -> anyhow::Error {
-        anyhow!(explain(error, &self.library))
+    fn explain(&self, error: &NvmlError) -> Trouble {
+        Trouble {
+            text: explain(error, &self.library),
+            replaced: matches!(error, NvmlError::LibRmVersionMismatch),
+        }
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::fs::{self, File};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::nvidia::read::{Reader, load};
+use crate::nvidia::read::{Progress, Reader, load};
+use crate::nvidia::reading::Settings;
 use crate::nvidia::snapshot::{Gpu, Processes};
 
 /// Two boards with readings that stand still.
@@ -109,7 +111,16 @@ impl Simulated {
     }
 
     pub fn open(&self) -> anyhow::Result<Reader> {
-        Reader::open(self.path(), Duration::from_secs(5))
+        let settings = Settings {
+            library: self.path().to_owned(),
+            proc_root: "/proc".into(),
+            processes_every: Duration::from_secs(5),
+            top_processes: 10,
+            identify_users: false,
+            skip: vec![],
+            events: true,
+        };
+        Reader::open(&settings, Arc::new(Progress::default()))
     }
 
     /// Reads as the tick `seconds` later would.
