@@ -5,6 +5,7 @@
 mod agreement;
 mod binaries;
 mod gpus;
+mod isolation;
 mod lab;
 mod life_cycle;
 mod log_lines;
@@ -65,6 +66,14 @@ const ALONE: &[(&str, Alone)] = &[
         life_cycle::reboot,
     ),
     ("a_taken_port_is_named_with_its_holder", ports::taken),
+    (
+        "the_container_reads_no_secret_and_writes_to_its_state_only",
+        isolation::of_the_container,
+    ),
+    (
+        "uninstall_leaves_what_was_there_before",
+        isolation::uninstall_leaves_nothing,
+    ),
     (
         "a_parent_shows_the_charts_of_two_children",
         streaming::parent_and_two_children,
