@@ -32,6 +32,8 @@ const PAUSE: Duration = Duration::from_secs(30);
 const SOCKETS_KEEP: Duration = Duration::from_secs(8);
 /// The same while nothing listens: a server is about to.
 const NO_SOCKETS_KEEP: Duration = Duration::from_secs(2);
+/// Nobody asks for a process any more that nobody has asked for in this time.
+const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// The probe of this host, if there is one.
 #[derive(Debug)]
@@ -41,8 +43,21 @@ pub struct HostProbe {
     sockets: Mutex<BTreeMap<ProcessId, Sockets>>,
 }
 
-/// Until when it holds, and where a process listens if that was told.
-type Sockets = (Instant, Option<Vec<SocketAddr>>);
+/// Where a process listens, if that was told, and when to ask again.
+#[derive(Debug)]
+struct Sockets {
+    ask_at: Instant,
+    addresses: Option<Vec<SocketAddr>>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unanswered {
+    /// The probe cannot or must not say it.
+    Refused,
+    /// There is no probe.
+    Away,
+}
 
 /// What is known of the probe.
 #[derive(Debug, Default)]
@@ -71,32 +86,35 @@ impl HostProbe {
     }
 
     /// Where the process listens, the lowest port first; `None` if nobody can tell: no probe, another user's
-    /// process, another network namespace. At most eight seconds old.
-    #[must_use]
+    /// process, another network namespace. At most eight seconds old, unless the probe is away: what it has
+    /// told of a process goes on counting then.
     pub fn listening(&self, id: ProcessId, now: Instant) -> Option<Vec<SocketAddr>> {
-        let lock = || self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((until, known)) = lock().get(&id)
-            && now < *until
+        if let Some(known) = self.sockets().get(&id)
+            && now < known.ask_at
         {
-            return known.clone();
+            return known.addresses.clone();
         }
-        let lines = self.ask(&Request::Listening(id));
-        let read = lines.map(|lines| lines.iter().filter_map(|line| line.parse().ok()).collect());
-        let read: Option<Vec<_>> = read;
-        let some = read.as_ref().is_some_and(|it| !it.is_empty());
-        let keep = if some { SOCKETS_KEEP } else { NO_SOCKETS_KEEP };
-        let mut sockets = lock();
-        sockets.retain(|_, (until, _)| now < *until + SOCKETS_KEEP);
-        sockets.insert(id, (now + keep, read.clone()));
-        read
+        let addresses = match self.ask(&Request::Listening(id)) {
+            Ok(lines) => Some(lines.iter().filter_map(|line| line.parse().ok()).collect()),
+            Err(Unanswered::Refused) => None,
+            Err(Unanswered::Away) => self.known_listening(id),
+        };
+        let addresses: Option<Vec<_>> = addresses;
+        let some = addresses.as_ref().is_some_and(|it| !it.is_empty());
+        let sockets = Sockets {
+            ask_at: now + if some { SOCKETS_KEEP } else { NO_SOCKETS_KEEP },
+            addresses: addresses.clone(),
+        };
+        let mut all = self.sockets();
+        all.retain(|_, sockets| now < sockets.ask_at + FORGOTTEN);
+        all.insert(id, sockets);
+        addresses
     }
 
-    /// The same without asking: what was told last, if that still holds.
+    /// The same without asking: what was told last.
     #[must_use]
-    pub fn known_listening(&self, id: ProcessId, now: Instant) -> Option<Vec<SocketAddr>> {
-        let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        let (until, known) = sockets.get(&id)?;
-        known.clone().filter(|_| now < *until + SOCKETS_KEEP)
+    pub fn known_listening(&self, id: ProcessId) -> Option<Vec<SocketAddr>> {
+        self.sockets().get(&id)?.addresses.clone()
     }
 
     /// Open files and disk I/O by pid; nothing of a process that cannot be read.
@@ -104,7 +122,7 @@ impl HostProbe {
     pub fn usage(&self, ids: &[ProcessId]) -> BTreeMap<u32, Usage> {
         let mut usage = BTreeMap::new();
         for ids in ids.chunks(MAX_PROCESSES) {
-            let Some(lines) = self.ask(&Request::Usage(ids.to_vec())) else {
+            let Ok(lines) = self.ask(&Request::Usage(ids.to_vec())) else {
                 break;
             };
             usage.extend(lines.iter().filter_map(|line| usage_of(line)));
@@ -115,13 +133,13 @@ impl HostProbe {
     /// Proportional set size in bytes. Minutes old at times: reading it is work for the kernel.
     #[must_use]
     pub fn pss_bytes(&self, id: ProcessId) -> Option<u64> {
-        self.ask(&Request::Pss(id))?.first()?.parse().ok()
+        self.ask(&Request::Pss(id)).ok()?.first()?.parse().ok()
     }
 
     /// `CUDA_VISIBLE_DEVICES` and `SLURM_JOB_ID` of a process, where it has them.
     #[must_use]
     pub fn place(&self, id: ProcessId) -> Option<BTreeMap<String, String>> {
-        let lines = self.ask(&Request::Place(id))?;
+        let lines = self.ask(&Request::Place(id)).ok()?;
         let pairs = lines.iter().filter_map(|line| line.split_once(' '));
         Some(pairs.map(|(a, b)| (a.to_owned(), b.to_owned())).collect())
     }
@@ -130,7 +148,7 @@ impl HostProbe {
     /// may be read.
     #[must_use]
     pub fn log(&self, id: ProcessId, cursor: &Cursor) -> Option<Tail> {
-        let lines = self.ask(&Request::Log(id, *cursor))?;
+        let lines = self.ask(&Request::Log(id, *cursor)).ok()?;
         let mut tail = Tail::default();
         for line in lines {
             match line.split_once(' ') {
@@ -142,20 +160,20 @@ impl HostProbe {
         Some(tail)
     }
 
-    fn ask(&self, request: &Request) -> Option<Vec<String>> {
+    fn ask(&self, request: &Request) -> Result<Vec<String>, Unanswered> {
         let began = Instant::now();
         if self.state().ask_again_at.is_some_and(|at| began < at) {
-            return None;
+            return Err(Unanswered::Away);
         }
         let outcome = self.converse(request);
         self.tell(&outcome, began);
         match outcome {
-            Ok(Answer::Lines(lines)) => Some(lines),
+            Ok(Answer::Lines(lines)) => Ok(lines),
             Ok(Answer::Refused(why)) => {
                 log::debug!("the host probe on {request}: {why}");
-                None
+                Err(Unanswered::Refused)
             }
-            Err(_) => None,
+            Err(_) => Err(Unanswered::Away),
         }
     }
 
@@ -208,6 +226,10 @@ impl HostProbe {
             Ok(_) if before == Some(false) => log::info!("the host probe answers again"),
             _ => {}
         }
+    }
+
+    fn sockets(&self) -> MutexGuard<'_, BTreeMap<ProcessId, Sockets>> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -4,8 +4,6 @@
 //! [`serve`] is the probe, run as `rs.d.plugin --host-probe SOCKET` beside the container by the launcher;
 //! [`HostProbe`] asks it from inside. It answers its own user only, about that user's processes only.
 
-#![allow(dead_code, unused_imports)]
-
 mod client;
 mod log_tail;
 mod process;
@@ -15,7 +13,6 @@ mod slow;
 
 pub use client::HostProbe;
 pub use log_tail::{Cursor, Tail};
-pub use process::Usage;
 pub use protocol::ProcessId;
 pub use server::serve;
 

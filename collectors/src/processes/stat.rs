@@ -14,6 +14,12 @@ pub struct Stat<'a> {
     pub user_ticks: u64,
     /// CPU time in the kernel, likewise.
     pub system_ticks: u64,
+    /// Page faults that needed no disk, ended children's not included.
+    pub minor_faults: u64,
+    /// Page faults that did.
+    pub major_faults: u64,
+    /// Threads.
+    pub threads: u64,
     /// Start, in clock ticks since boot: tells reused pids apart.
     pub start_ticks: u64,
     /// Resident memory, in pages.
@@ -40,9 +46,12 @@ impl<'a> Stat<'a> {
             comm: std::str::from_utf8(comm).unwrap_or_default(),
             state,
             ppid: number(0)?.try_into().ok()?,
-            user_ticks: number(9)?,
+            minor_faults: number(5)?,
+            major_faults: number(1)?,
+            user_ticks: number(1)?,
             system_ticks: number(0)?,
-            start_ticks: number(6)?,
+            threads: number(4)?,
+            start_ticks: number(1)?,
             rss_pages: number(1)?,
         })
     }
@@ -67,6 +76,8 @@ mod tests {
         assert_eq!((stat.ppid, stat.start_ticks), (24633, 110_482));
         assert_eq!((stat.user_ticks, stat.system_ticks), (3107, 127));
         assert_eq!(stat.rss_pages, 270_949);
+        assert_eq!((stat.minor_faults, stat.major_faults), (195_608, 55));
+        assert_eq!(stat.threads, 13);
     }
 
     #[test]

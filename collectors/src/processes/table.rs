@@ -38,6 +38,10 @@ pub struct Process<I> {
     pub cpu_ticks: (u64, u64),
     /// Resident memory in pages.
     pub rss_pages: u64,
+    /// Page faults without and with reading from a disk.
+    pub faults: (u64, u64),
+    /// Threads.
+    pub threads: u64,
     /// What it is.
     pub identity: I,
     comm: String,
@@ -202,6 +206,8 @@ impl<I> Process<Option<I>> {
             state: stat.state,
             cpu_ticks: (stat.user_ticks, stat.system_ticks),
             rss_pages: stat.rss_pages,
+            faults: (stat.minor_faults, stat.major_faults),
+            threads: stat.threads,
             identity: None,
             comm: stat.comm.to_owned(),
             look_again: now,
@@ -214,6 +220,8 @@ impl<I> Process<Option<I>> {
         self.state = stat.state;
         self.cpu_ticks = (stat.user_ticks, stat.system_ticks);
         self.rss_pages = stat.rss_pages;
+        self.faults = (stat.minor_faults, stat.major_faults);
+        self.threads = stat.threads;
     }
 }
 

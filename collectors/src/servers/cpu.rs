@@ -1,4 +1,4 @@
-//! CPU time of single processes, as the share of a core between two ticks.
+//! CPU time and page faults of single processes, as rates between two ticks.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -19,12 +19,39 @@ impl Cpu {
     /// Adds what is known of another process. What is unknown of it adds nothing: a process seen for the
     /// first time must not hide what the others use.
     pub fn add(&mut self, other: Self) {
-        let sum = |sum: Option<f64>, one: Option<f64>| match (sum, one) {
-            (Some(sum), Some(one)) => Some(sum + one),
-            (sum, one) => sum.or(one),
-        };
-        self.user_pct = sum(self.user_pct, other.user_pct);
-        self.system_pct = sum(self.system_pct, other.system_pct);
+        self.user_pct = together(self.user_pct, other.user_pct);
+        self.system_pct = together(self.system_pct, other.system_pct);
+    }
+
+    /// Both together; `None` if neither is known.
+    #[must_use]
+    pub fn total_pct(&self) -> Option<f64> {
+        together(self.user_pct, self.system_pct)
+    }
+}
+
+/// Page faults a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Faults {
+    /// Without reading from a disk; `None` until a process was seen twice.
+    pub minor: Option<f64>,
+    /// With that, likewise.
+    pub major: Option<f64>,
+}
+
+impl Faults {
+    /// Adds another process's, as [`Cpu::add`] does.
+    pub fn add(&mut self, other: Self) {
+        self.minor = together(self.minor, other.minor);
+        self.major = together(self.major, other.major);
+    }
+}
+
+/// The sum of what is known.
+pub fn together(sum: Option<f64>, one: Option<f64>) -> Option<f64> {
+    match (sum, one) {
+        (Some(sum), Some(one)) => Some(sum + one),
+        (sum, one) => sum.or(one),
     }
 }
 
@@ -39,6 +66,8 @@ pub struct CpuRates {
 struct Past {
     user: Rate,
     system: Rate,
+    minor: Rate,
+    major: Rate,
     seen: Instant,
 }
 
@@ -64,22 +93,47 @@ impl CpuRates {
         (user, system): (u64, u64),
         now: Instant,
     ) -> Cpu {
-        let past = self.processes.entry((pid, start_ticks)).or_insert(Past {
-            user: Rate::default(),
-            system: Rate::default(),
-            seen: now,
-        });
-        past.seen = now;
+        let ticks_per_second = self.ticks_per_second;
+        let past = self.past(pid, start_ticks, now);
         let pct = |rate: &mut Rate, ticks: u64| {
             // Exact up to 2^53 ticks: millions of years.
             #[allow(clippy::cast_precision_loss)]
             let per_second = rate.per_second(Some(ticks as f64), now)?;
-            Some(100.0 * per_second / self.ticks_per_second)
+            Some(100.0 * per_second / ticks_per_second)
         };
         Cpu {
             user_pct: pct(&mut past.user, user),
             system_pct: pct(&mut past.system, system),
         }
+    }
+
+    /// The page faults since the last call for this process, from those it has had in all (fields 10 and 12).
+    pub fn faults(
+        &mut self,
+        pid: u32,
+        start_ticks: u64,
+        (minor, major): (u64, u64),
+        now: Instant,
+    ) -> Faults {
+        let past = self.past(pid, start_ticks, now);
+        // Exact up to 2^53 faults.
+        #[allow(clippy::cast_precision_loss)]
+        Faults {
+            minor: past.minor.per_second(Some(minor as f64), now),
+            major: past.major.per_second(Some(major as f64), now),
+        }
+    }
+
+    fn past(&mut self, pid: u32, start_ticks: u64, now: Instant) -> &mut Past {
+        let past = self.processes.entry((pid, start_ticks)).or_insert(Past {
+            user: Rate::default(),
+            system: Rate::default(),
+            minor: Rate::default(),
+            major: Rate::default(),
+            seen: now,
+        });
+        past.seen = now;
+        past
     }
 
     /// Forgets every process that was not asked for at `now`.

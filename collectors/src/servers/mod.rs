@@ -3,9 +3,11 @@
 
 mod charts;
 mod cpu;
+mod outside;
 mod record;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod watch;
 
 use std::path::PathBuf;
@@ -17,6 +19,7 @@ use netdata_plugin::module::{Collector, Discover, Job, Tick};
 use serde::Deserialize;
 
 use crate::config::{self, Configured, Kind, Live};
+use crate::host_probe::HostProbe;
 use crate::inference_status;
 use crate::modules::Module;
 use record::record;
@@ -29,6 +32,7 @@ pub const MODULE: Module = Module {
         Box::new(Servers {
             config: Live::new(&context.config),
             proc_root: context.proc_root.clone(),
+            host_probe: Arc::clone(&context.host_probe),
             inference: Arc::clone(&context.inference),
         })
     },
@@ -50,6 +54,7 @@ impl config::Options for Options {
 struct Servers {
     config: Live<Options>,
     proc_root: PathBuf,
+    host_probe: Arc<HostProbe>,
     inference: Arc<inference_status::Slot>,
 }
 
@@ -58,10 +63,11 @@ impl Discover for Servers {
         let Some(config) = self.config.refresh().and_then(Configured::only) else {
             return Ok(vec![]);
         };
-        let (proc_root, inference) = (self.proc_root.clone(), Arc::clone(&self.inference));
+        let (proc_root, host_probe) = (self.proc_root.clone(), Arc::clone(&self.host_probe));
+        let inference = Arc::clone(&self.inference);
         let start = move || {
             let own = nix::unistd::geteuid().as_raw();
-            let collector = Processes(Watch::new(&proc_root, own), inference);
+            let collector = Processes(Watch::new(&proc_root, own, host_probe), inference);
             Ok(Box::new(collector) as Box<dyn Collector>)
         };
         Ok(vec![config.job(config.name_or("processes"), start)])

@@ -9,13 +9,18 @@ use std::time::{Duration, Instant};
 
 use netdata_plugin::chart::Instance;
 
-use super::cpu::{Cpu, CpuRates};
+use super::cpu::CpuRates;
+use super::outside::{Outside, Place};
+use super::usage::Usage;
 use crate::engine::{self, Processes, Role, Tree};
+use crate::host_probe::{HostProbe, ProcessId};
 use crate::inference_status::Server;
 use crate::processes::{Users, effective_uid, page_bytes};
 
 /// Pause between two passes over /proc: what starts or ends shows within this time.
 pub const SCAN_EVERY: Duration = Duration::from_secs(3);
+/// Most addresses whose restarts are counted: anybody may start processes that claim some.
+const MAX_ADDRESSES: usize = 512;
 /// Part of every chart's id: `server_30000`.
 const CHART_TYPE: &str = "server";
 /// The label of what the command line does not say.
@@ -31,6 +36,9 @@ pub struct Watch {
     cpu: CpuRates,
     scan_at: Option<Instant>,
     servers: Vec<Watched>,
+    host_probe: Arc<HostProbe>,
+    outside: Outside,
+    restarts: Restarts,
 }
 
 /// A server and its roles.
@@ -40,8 +48,11 @@ pub struct Watched {
     pub instance: Arc<Instance>,
     /// Every role that a process of it has had.
     pub roles: BTreeMap<Role, OfRole>,
+    /// How often its process was found to be another one.
+    pub restarts: u32,
     tree: Tree,
     user: String,
+    place: Option<Place>,
 }
 
 /// All processes of one role.
@@ -53,22 +64,14 @@ pub struct OfRole {
     pub usage: Usage,
 }
 
-/// What processes use together.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Usage {
-    /// How many live.
-    pub processes: u32,
-    /// Their shares of a core, summed.
-    pub cpu: Cpu,
-    /// Resident memory, summed: pages that they share count once for each.
-    pub resident_bytes: u64,
-}
-
 impl Watch {
     /// Reads the /proc at `root`. `own_uid` is the user whose name may be shown.
     #[must_use]
-    pub fn new(root: &Path, own_uid: u32) -> Self {
+    pub fn new(root: &Path, own_uid: u32, host_probe: Arc<HostProbe>) -> Self {
         Self {
+            outside: Outside::new(Arc::clone(&host_probe)),
+            host_probe,
+            restarts: Restarts::default(),
             table: Processes::new(root, engine::identify),
             users: Users::new(root, own_uid),
             own_uid,
@@ -101,7 +104,13 @@ impl Watch {
         }
         self.table.scan(now)?;
         self.scan_at = Some(now + SCAN_EVERY);
-        let mut found: Vec<_> = engine::trees(&self.table)
+        let mut trees = engine::trees(&self.table);
+        engine::locate(
+            &mut trees,
+            |id| self.host_probe.known_listening(id),
+            |pid| Some(self.table.get(pid)?.start_ticks),
+        );
+        let mut found: Vec<_> = trees
             .into_iter()
             .map(|tree| (effective_uid(self.table.root(), tree.pid), tree))
             .collect();
@@ -111,15 +120,21 @@ impl Watch {
         let mut taken = BTreeSet::new();
         let mut before = std::mem::take(&mut self.servers);
         for (uid, tree) in found {
-            if !taken.insert(tree.server.instance(CHART_TYPE, "").chart_type) {
+            let chart_type = tree.server.instance(CHART_TYPE, "").chart_type;
+            if taken.contains(&chart_type) {
                 continue;
             }
+            let restarts = self.restarts.of(&chart_type, (tree.pid, tree.start_ticks));
+            taken.insert(chart_type);
             let user = self.users.label(uid);
-            let known = before.iter().position(|known| known.is(&tree, user));
-            let server = match known {
+            let place = self.outside.place(main(&tree));
+            let known = |known: &Watched| known.is(&tree, user) && known.place == place;
+            let known = before.iter().position(known);
+            let mut server = match known {
                 Some(at) => before.swap_remove(at).with_members(tree),
-                None => Watched::new(tree, user),
+                None => Watched::new(tree, user, place),
             };
+            server.restarts = restarts;
             self.servers.push(server);
         }
         Ok(true)
@@ -150,6 +165,7 @@ impl Watch {
 
     /// Reads every process of the known servers.
     pub fn read(&mut self, now: Instant) -> &[Watched] {
+        let readings = self.outside.readings(now);
         for server in &mut self.servers {
             server
                 .roles
@@ -167,22 +183,90 @@ impl Watch {
                 let cpu = self
                     .cpu
                     .of(pid, process.start_ticks, process.cpu_ticks, now);
-                of_role.usage.processes += 1;
-                of_role.usage.cpu.add(cpu);
-                of_role.usage.resident_bytes += process.rss_pages * self.page_bytes;
+                let faults = self
+                    .cpu
+                    .faults(pid, process.start_ticks, process.faults, now);
+                let id = ProcessId {
+                    pid,
+                    start_ticks: process.start_ticks,
+                };
+                let usage = &mut of_role.usage;
+                usage
+                    .outside
+                    .add(readings.get(&id).copied(), usage.processes == 0);
+                usage.processes += 1;
+                usage.cpu.add(cpu);
+                usage.busiest_pct = usage
+                    .busiest_pct
+                    .into_iter()
+                    .chain(cpu.total_pct())
+                    .reduce(f64::max);
+                usage.resident_bytes += process.rss_pages * self.page_bytes;
+                usage.threads += process.threads;
+                usage.faults.add(faults);
             }
         }
+        self.outside.want(
+            || {
+                self.servers
+                    .iter()
+                    .flat_map(|it| ids(&self.table, &it.tree))
+                    .collect()
+            },
+            || self.servers.iter().map(|it| main(&it.tree)).collect(),
+            now,
+        );
         self.cpu.forget_unseen(now);
         &self.servers
     }
 }
 
+/// How often the process on an address was another one than before.
+#[derive(Debug, Default)]
+struct Restarts(BTreeMap<String, ((u32, u64), u32)>);
+
+impl Restarts {
+    fn of(&mut self, chart_type: &str, process: (u32, u64)) -> u32 {
+        if let Some((known, restarts)) = self.0.get_mut(chart_type) {
+            if *known != process {
+                *known = process;
+                *restarts += 1;
+            }
+            return *restarts;
+        }
+        if self.0.len() < MAX_ADDRESSES {
+            self.0.insert(chart_type.to_owned(), (process, 0));
+        }
+        0
+    }
+}
+
+fn main(tree: &Tree) -> ProcessId {
+    ProcessId {
+        pid: tree.pid,
+        start_ticks: tree.start_ticks,
+    }
+}
+
+/// Its processes, as far as they live.
+fn ids<'a>(table: &'a Processes, tree: &'a Tree) -> impl Iterator<Item = ProcessId> + 'a {
+    tree.members.iter().filter_map(|(pid, _)| {
+        let start_ticks = table.get(*pid)?.start_ticks;
+        Some(ProcessId {
+            pid: *pid,
+            start_ticks,
+        })
+    })
+}
+
 impl Watched {
-    fn new(tree: Tree, user: &str) -> Self {
+    fn new(tree: Tree, user: &str, place: Option<Place>) -> Self {
         let server = Self {
-            instance: Arc::new(instance(&tree, user, "")),
+            instance: Arc::new(instance(&tree, user, place.as_ref(), "")),
             roles: BTreeMap::new(),
+            restarts: 0,
             user: user.to_owned(),
+            place,
             tree: Tree {
                 members: Vec::new(),
                 ..tree.clone()
@@ -203,8 +287,13 @@ impl Watched {
         for (_, role) in &tree.members {
             self.roles.entry(*role).or_insert_with(|| OfRole {
                 instance: Arc::new(
-                    instance(&tree, &self.user, &format!("{}_", role.name()))
-                        .label("role", role.name()),
+                    instance(
+                        &tree,
+                        &self.user,
+                        self.place.as_ref(),
+                        &format!("{}_", role.name()),
+                    )
+                    .label("role", role.name()),
                 ),
                 usage: Usage::default(),
             });
@@ -214,14 +303,23 @@ impl Watched {
     }
 }
 
-fn instance(tree: &Tree, user: &str, prefix: &str) -> Instance {
+fn instance(tree: &Tree, user: &str, place: Option<&Place>, prefix: &str) -> Instance {
     let server = &tree.server;
-    server
+    let mut instance = server
         .instance(CHART_TYPE, prefix)
         .label("server", server.name())
         .label("engine", server.engine)
         .label("model", server.model.as_deref().unwrap_or(UNKNOWN))
-        .label("user", user)
+        .label("user", user);
+    for (key, variable) in [
+        ("cuda_visible_devices", "CUDA_VISIBLE_DEVICES"),
+        ("slurm_job", "SLURM_JOB_ID"),
+    ] {
+        if let Some(value) = place.and_then(|place| place.get(variable)) {
+            instance = instance.label(key, value.as_str());
+        }
+    }
+    instance
 }
 
 #[cfg(test)]
@@ -242,7 +340,7 @@ mod tests {
             &["python", "-m", "sglang.launch_server"],
         );
         proc.process(11, 10, "sglang::schedul", 'S', &["sglang::scheduler"]);
-        let mut watch = Watch::new(proc.path(), 1000);
+        let mut watch = Watch::new(proc.path(), 1000, Arc::new(HostProbe::new(None)));
         let now = Instant::now();
         assert!(watch.scan_if_due(now).unwrap());
         assert!(!watch.scan_if_due(now).unwrap());
