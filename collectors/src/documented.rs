@@ -28,6 +28,7 @@ fn every_chart_has_a_row_in_the_docs_and_every_row_a_chart() {
     let mut contexts = BTreeSet::new();
     defined(&root.join("src"), &mut contexts);
     defined(&root.join("core/src"), &mut contexts);
+    contexts.extend(crate::prometheus_job::contexts());
     let page = fs::read_to_string(root.join("../docs/charts.md")).unwrap();
     let rows = page
         .lines()

@@ -1,4 +1,4 @@
-//! Captures of real servers for the tests of every module.
+//! Captures of real servers, and pages written like theirs, for the tests of every module.
 
 use std::fs;
 use std::path::PathBuf;
@@ -25,4 +25,12 @@ pub fn pages() -> impl Iterator<Item = (String, Vec<u8>)> {
         ["idle", "load_t0", "load_t10", "after"]
             .map(|moment| (format!("{version} {moment}"), page(version, moment)))
     })
+}
+
+/// The page of another engine (`vllm`, `llamacpp`, `tgi`) at second 0 or 10 of a steady load.
+pub fn engine_page(engine: &str, second: u32) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../tests/fixtures/prometheus")
+        .join(format!("{engine}_t{second}.txt"));
+    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

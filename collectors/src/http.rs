@@ -1,5 +1,8 @@
 //! Fetches pages over plain HTTP from addresses of this host: no names, no redirects, no proxy, one
-//! request at a time over a connection that is kept.
+//! request at a time over a connection that is kept. Endpoints that the user names are in [`endpoint`].
+
+pub mod endpoint;
+mod secret;
 
 use std::fmt;
 use std::io::{self, Read};
@@ -92,7 +95,10 @@ impl Client {
             Err(error) if was_closed(&error) => self.attempt(body),
             answer => answer,
         };
-        answer.map_err(|error| anyhow!("scraping {}: {}", self.url, self.explain(&error)))
+        answer.map_err(|error| {
+            let why = explain(&error, self.timeout);
+            anyhow!("scraping {}: {why}", self.url)
+        })
     }
 
     fn attempt(&self, body: &mut Vec<u8>) -> Result<u16, ureq::Error> {
@@ -111,16 +117,16 @@ impl Client {
         reader.read_to_end(body).map_err(ureq::Error::from)?;
         Ok(status)
     }
+}
 
-    fn explain(&self, error: &ureq::Error) -> String {
-        match error {
-            ureq::Error::Timeout(_) => format!("timed out after {} ms", self.timeout.as_millis()),
-            ureq::Error::BodyExceedsLimit(limit) => {
-                format!("the answer is longer than {} KiB", limit / 1024)
-            }
-            ureq::Error::Io(error) => error.to_string(),
-            error => error.to_string(),
+fn explain(error: &ureq::Error, timeout: Duration) -> String {
+    match error {
+        ureq::Error::Timeout(_) => format!("timed out after {} ms", timeout.as_millis()),
+        ureq::Error::BodyExceedsLimit(limit) => {
+            format!("the answer is longer than {} KiB", limit / 1024)
         }
+        ureq::Error::Io(error) => error.to_string(),
+        error => error.to_string(),
     }
 }
 
@@ -183,7 +189,7 @@ mod tests {
 
     /// Answers each request of each connection with the next of `answers`; an empty one closes the
     /// connection without a word. Sends every request's head and its connection's number.
-    fn serve(answers: Vec<String>) -> (SocketAddr, mpsc::Receiver<(usize, String)>) {
+    pub(super) fn serve(answers: Vec<String>) -> (SocketAddr, mpsc::Receiver<(usize, String)>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (heads, received) = mpsc::channel();
@@ -210,7 +216,7 @@ mod tests {
         (!head.is_empty()).then_some(head)
     }
 
-    fn answer(status: &str, body: &str) -> String {
+    pub(super) fn answer(status: &str, body: &str) -> String {
         let len = body.len();
         format!("HTTP/1.1 {status}\r\nContent-Length: {len}\r\n\r\n{body}")
     }

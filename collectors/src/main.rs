@@ -17,6 +17,7 @@ mod modules;
 mod nvidia;
 mod processes;
 mod prometheus;
+mod prometheus_job;
 mod rate;
 mod servers;
 mod sglang;

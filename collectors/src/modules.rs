@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use netdata_plugin::module::Discover;
 
-use crate::{config, gpu_usage, host_probe, inference_status, nvidia, servers, sglang};
+use crate::{
+    config, gpu_usage, host_probe, inference_status, nvidia, prometheus_job, servers, sglang,
+};
 
 /// What a module may use.
 #[derive(Clone)]
@@ -35,4 +37,9 @@ pub struct Module {
 }
 
 /// Every module, in the order in which discovery asks them.
-pub const MODULES: &[Module] = &[nvidia::MODULE, servers::MODULE, sglang::MODULE];
+pub const MODULES: &[Module] = &[
+    nvidia::MODULE,
+    servers::MODULE,
+    sglang::MODULE,
+    prometheus_job::MODULE,
+];

@@ -1,9 +1,14 @@
 //! The Prometheus text format, borrowed: nothing is allocated for a sample, a label's value is decoded
 //! only if it holds a backslash. Lines that are no samples are skipped and counted, never an error.
 
+pub mod feed;
+mod scan;
+
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
+
+use scan::{number, quote_or_backslash};
 
 /// Longest line taken: the longest of real servers has 600 bytes.
 pub const MAX_LINE: usize = 16 * 1024;
@@ -67,14 +72,23 @@ impl<'a> Iterator for Labels<'a> {
     type Item = (&'a str, Cow<'a, str>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (label, after) = label(self.rest.trim_start_matches([' ', '\t', ',']))?;
-        self.rest = after;
+        let bytes = self.rest.as_bytes();
+        let mut at = 0;
+        while let Some(b' ' | b'\t' | b',') = bytes.get(at) {
+            at += 1;
+        }
+        // Each is sound: what stands before the first quote is the name and its equals sign.
+        let quote = quote_or_backslash(bytes, at)?;
+        let name = self.rest[at..quote].trim_end_matches(['=', ' ', '\t']);
+        let label = value(bytes, quote + 1)?;
+        let value = &self.rest[quote + 1..label.value_end];
+        self.rest = &self.rest[label.value_end + 1..];
         let value = if label.escaped {
-            Cow::Owned(unescape(label.value))
+            Cow::Owned(unescape(value))
         } else {
-            Cow::Borrowed(label.value)
+            Cow::Borrowed(value)
         };
-        Some((label.name, value))
+        Some((name, value))
     }
 }
 
@@ -83,6 +97,8 @@ impl<'a> Iterator for Labels<'a> {
 pub struct Lines<'a> {
     rest: &'a [u8],
     skipped: u32,
+    /// The name of the last sample.
+    name: &'a str,
 }
 
 impl<'a> Lines<'a> {
@@ -93,6 +109,7 @@ impl<'a> Lines<'a> {
         Self {
             rest: page,
             skipped: 0,
+            name: "",
         }
     }
 
@@ -116,8 +133,13 @@ impl<'a> Iterator for Lines<'a> {
             };
             let (line, rest) = self.rest.split_at(end);
             self.rest = &rest[1..];
-            match read_line(line) {
-                Read::Line(line) => return Some(line),
+            match read_line(line, self.name) {
+                Read::Line(line) => {
+                    if let Line::Sample(sample) = &line {
+                        self.name = sample.name;
+                    }
+                    return Some(line);
+                }
                 Read::Nothing => {}
                 Read::Garbage => self.skipped = self.skipped.saturating_add(1),
             }
@@ -132,7 +154,7 @@ enum Read<'a> {
     Garbage,
 }
 
-fn read_line(line: &[u8]) -> Read<'_> {
+fn read_line<'a>(line: &'a [u8], before: &str) -> Read<'a> {
     if line.len() > MAX_LINE {
         return Read::Garbage;
     }
@@ -143,7 +165,9 @@ fn read_line(line: &[u8]) -> Read<'_> {
     match line.as_bytes().first() {
         None => Read::Nothing,
         Some(b'#') => comment(&line[1..]).map_or(Read::Nothing, Read::Line),
-        Some(_) => sample(line).map_or(Read::Garbage, |sample| Read::Line(Line::Sample(sample))),
+        Some(_) => {
+            sample(line, before).map_or(Read::Garbage, |sample| Read::Line(Line::Sample(sample)))
+        }
     }
 }
 
@@ -160,93 +184,112 @@ fn comment(line: &str) -> Option<Line<'_>> {
     }
 }
 
-fn sample(line: &str) -> Option<Sample<'_>> {
-    let name_len = name_len(line.as_bytes(), METRIC);
-    if name_len == 0 {
+fn sample<'a>(line: &'a str, before: &str) -> Option<Sample<'a>> {
+    let bytes = line.as_bytes();
+    let name_end = name_end(bytes, before.as_bytes());
+    if name_end == 0 {
         return None;
     }
-    let (name, rest) = line.split_at(name_len);
-    let after_name = trim_blanks(rest);
-    let (labels, rest) = match after_name.strip_prefix('{') {
-        Some(inside) => {
-            let len = labels_len(inside)?;
-            (&inside[..len], &inside[len + 1..])
+    let mut at = skip_blanks(bytes, name_end);
+    let labels = match bytes.get(at) {
+        Some(b'{') => {
+            let start = at + 1;
+            let end = labels_end(bytes, start)?;
+            at = skip_blanks(bytes, end + 1);
+            &line[start..end]
         }
         // Without braces a blank must part name and value.
-        None if after_name.len() < rest.len() => ("", after_name),
-        None => return None,
+        _ if at > name_end => "",
+        _ => return None,
     };
-    let (value, rest) = word(trim_blanks(rest));
-    let value = value.parse().ok()?;
-    let timestamp_ms = match word(trim_blanks(rest)) {
-        ("", _) => None,
-        // An exemplar of OpenMetrics.
-        (word, _) if word.starts_with('#') => None,
-        (word, rest) => {
-            let rest = trim_blanks(rest);
-            if !rest.is_empty() && !rest.starts_with('#') {
-                return None;
-            }
-            Some(word.parse().ok()?)
-        }
+    let end = word_end(bytes, at);
+    let value = number(&line[at..end])?;
+    let timestamp_ms = if end == bytes.len() {
+        None
+    } else {
+        timestamp(&line[end..])?
     };
     Some(Sample {
-        name,
+        name: &line[..name_end],
         value,
         timestamp_ms,
         labels,
     })
 }
 
-/// Up to the brace that closes the labels, every label checked on the way.
-fn labels_len(inside: &str) -> Option<usize> {
-    let mut rest = trim_blanks(inside);
+/// What stands behind a value: nothing, a timestamp, an exemplar of OpenMetrics, or both.
+fn timestamp(rest: &str) -> Option<Option<i64>> {
+    let bytes = rest.as_bytes();
+    let start = skip_blanks(bytes, 0);
+    let end = word_end(bytes, start);
+    let word = &rest[start..end];
+    if word.is_empty() || word.starts_with('#') {
+        return Some(None);
+    }
+    match bytes.get(skip_blanks(bytes, end)) {
+        None | Some(b'#') => Some(Some(word.parse().ok()?)),
+        Some(_) => None,
+    }
+}
+
+/// Where the brace is that closes the labels from `at` on, every label checked on the way.
+fn labels_end(bytes: &[u8], at: usize) -> Option<usize> {
+    let mut at = skip_blanks(bytes, at);
     for _ in 0..=MAX_LABELS {
-        if rest.starts_with('}') {
-            return Some(inside.len() - rest.len());
+        if bytes.get(at) == Some(&b'}') {
+            return Some(at);
         }
-        let (_, after) = label(rest)?;
-        let after = trim_blanks(after);
-        rest = match after.as_bytes().first()? {
-            b',' => trim_blanks(&after[1..]),
-            b'}' => after,
+        at = skip_blanks(bytes, label(bytes, at)?.value_end + 1);
+        match bytes.get(at)? {
+            b',' => at = skip_blanks(bytes, at + 1),
+            b'}' => return Some(at),
             _ => return None,
-        };
+        }
     }
     None
 }
 
-struct Label<'a> {
-    name: &'a str,
-    value: &'a str,
+/// The value of a label.
+struct LabelValue {
+    /// Where the closing quote is.
+    value_end: usize,
     escaped: bool,
 }
 
-/// One `name="value"` and what follows its closing quote.
-fn label(text: &str) -> Option<(Label<'_>, &str)> {
-    let name_len = name_len(text.as_bytes(), LABEL);
-    if name_len == 0 {
-        return None;
+/// The `name="value"` at `at`.
+fn label(bytes: &[u8], at: usize) -> Option<LabelValue> {
+    let quote = quote_or_backslash(bytes, at)?;
+    let mut before = &bytes[at..quote];
+    if let [name @ .., b'='] = before
+        && is_name(name)
+    {
+        return value(bytes, quote + 1);
     }
-    let (name, rest) = text.split_at(name_len);
-    let rest = trim_blanks(rest).strip_prefix('=')?;
-    let value = trim_blanks(rest).strip_prefix('"')?;
-    let (mut at, mut escaped) = (0, false);
+    // Blanks on either side of the equals sign, or no label.
+    before = before.trim_ascii_end().strip_suffix(b"=")?;
+    is_name(before.trim_ascii_end()).then(|| value(bytes, quote + 1))?
+}
+
+/// The value that begins at `at`, behind its opening quote.
+fn value(bytes: &[u8], at: usize) -> Option<LabelValue> {
+    let (mut value_end, mut escaped) = (at, false);
     loop {
-        at += memchr2(b'"', b'\\', value.as_bytes().get(at..)?)?;
-        if value.as_bytes()[at] == b'"' {
-            break;
+        value_end = quote_or_backslash(bytes, value_end)?;
+        if bytes[value_end] == b'"' {
+            return Some(LabelValue { value_end, escaped });
         }
         escaped = true;
-        at += 2;
+        value_end += 2;
     }
-    let (value, rest) = (&value[..at], &value[at + 1..]);
-    let label = Label {
-        name,
-        value,
-        escaped,
-    };
-    Some((label, rest))
+}
+
+/// Whether `text` is the name of a label: names begin with no digit.
+fn is_name(text: &[u8]) -> bool {
+    text.first()
+        .is_some_and(|&first| CLASS[usize::from(first)] & DIGIT == 0)
+        && text
+            .iter()
+            .all(|&byte| CLASS[usize::from(byte)] & LABEL != 0)
 }
 
 /// `\\`, `\"` and `\n`; any other escape stands for itself.
@@ -264,14 +307,29 @@ fn unescape(text: &str) -> String {
     out
 }
 
-fn trim_blanks(text: &str) -> &str {
-    text.trim_start_matches([' ', '\t'])
+/// FNV-1a: tells one text from another, the same after a restart.
+#[must_use]
+pub fn identity(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
-/// The text up to the next blank, and the rest.
-fn word(text: &str) -> (&str, &str) {
-    let len = memchr2(b' ', b'\t', text.as_bytes()).unwrap_or(text.len());
-    text.split_at(len)
+fn skip_blanks(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\t') = bytes.get(at) {
+        at += 1;
+    }
+    at
+}
+
+/// Where the text from `at` to the next blank ends.
+fn word_end(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(byte) = bytes.get(at)
+        && !matches!(byte, b' ' | b'\t')
+    {
+        at += 1;
+    }
+    at
 }
 
 const LABEL: u8 = 1;
@@ -296,13 +354,19 @@ static CLASS: [u8; 256] = {
     class
 };
 
-/// The length of the name at the start, 0 if there is none: names begin with no digit.
-fn name_len(text: &[u8], kind: u8) -> usize {
-    match text.first() {
-        Some(&first) if CLASS[usize::from(first)] & DIGIT == 0 => text
+/// Where the metric's name at the start of `bytes` ends. Mostly it is that of the sample `before`.
+fn name_end(bytes: &[u8], before: &[u8]) -> usize {
+    if !before.is_empty()
+        && bytes.starts_with(before)
+        && matches!(bytes.get(before.len()), Some(b'{' | b' '))
+    {
+        return before.len();
+    }
+    match bytes.first() {
+        Some(&first) if CLASS[usize::from(first)] & DIGIT == 0 => bytes
             .iter()
-            .position(|&byte| CLASS[usize::from(byte)] & kind == 0)
-            .unwrap_or(text.len()),
+            .position(|&byte| CLASS[usize::from(byte)] & METRIC == 0)
+            .unwrap_or(bytes.len()),
         _ => 0,
     }
 }

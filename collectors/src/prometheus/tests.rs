@@ -143,6 +143,26 @@ fn escape(text: &str) -> String {
 
 proptest! {
     #[test]
+    fn a_number_is_what_the_standard_library_reads(
+        text in "[+-]?[0-9]{0,18}[.]?[0-9]{0,18}(e[+-]?[0-9]{1,3})?",
+        value in any::<f64>(),
+    ) {
+        prop_assert_eq!(number(&text), text.parse().ok(), "{}", text);
+        for text in [format!("{value}"), format!("{value:e}"), format!("{value:.3}")] {
+            let (ours, theirs) = (number(&text), text.parse::<f64>().ok());
+            prop_assert_eq!(ours.map(f64::to_bits), theirs.map(f64::to_bits), "{}", text);
+        }
+    }
+
+    #[test]
+    fn a_value_ends_at_its_first_quote_wherever_that_is(
+        value in r#"[^"\\\n]{0,40}"#, rest in "[^\n]{0,20}",
+    ) {
+        let text = format!("{value}\"{rest}");
+        prop_assert_eq!(quote_or_backslash(text.as_bytes(), 0), Some(value.len()));
+    }
+
+    #[test]
     fn nothing_makes_it_panic(page in proptest::collection::vec(any::<u8>(), 0..400)) {
         let mut lines = Lines::new(&page);
         for line in lines.by_ref() {

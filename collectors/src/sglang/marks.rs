@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::ranks::Rank;
 use crate::prometheus::Sample;
+pub use crate::prometheus::identity;
 
 /// The labels that mean something.
 #[derive(Clone, Debug, Default)]
@@ -74,12 +75,4 @@ impl<'a> Marks<'a> {
         }
         marks
     }
-}
-
-/// FNV-1a over the labels: tells one series from another, and sums of it one set of series from another.
-#[must_use]
-pub fn identity(labels: &str) -> u64 {
-    labels.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
