@@ -57,6 +57,9 @@ impl<'a> Marks<'a> {
     pub fn read(sample: &Sample<'a>, key: Option<&str>) -> Self {
         let mut marks = Self::default();
         for (name, value) in sample.labels() {
+            if Some(name) == key {
+                marks.key = Some(value.clone());
+            }
             let number = || value.parse().unwrap_or(0);
             match name {
                 "dp_rank" => marks.rank.dp = number(),
@@ -69,7 +72,6 @@ impl<'a> Marks<'a> {
                 "method" => marks.post = value == "POST",
                 "status_code" => marks.status = value.bytes().next(),
                 "engine_type" => marks.engine_type = Some(value),
-                name if Some(name) == key => marks.key = Some(value),
                 _ => {}
             }
         }

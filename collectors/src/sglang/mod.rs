@@ -14,6 +14,7 @@ mod marks;
 mod measure;
 mod ranks;
 mod record;
+mod router;
 mod scrape;
 mod slo;
 mod snapshot;
@@ -42,6 +43,7 @@ use crate::inference_status;
 use crate::modules::{Context, Module};
 use crate::processes::{Listener, Listeners, effective_uid};
 use collector::ServerCollector;
+use router::RouterCollector;
 
 /// The module's entry in the registry.
 pub const MODULE: Module = Module {
@@ -126,6 +128,7 @@ struct Finder {
     processes: Processes,
     servers: Arc<Servers>,
     inference: Arc<inference_status::Slot>,
+    routers: Arc<Servers>,
 }
 
 impl Finder {
@@ -137,6 +140,7 @@ impl Finder {
             processes: Processes::new(&context.proc_root, identify),
             servers: Arc::default(),
             inference: Arc::clone(&context.inference),
+            routers: Arc::default(),
         }
     }
 
@@ -148,6 +152,15 @@ impl Finder {
         config.job(name, move || {
             let collector =
                 ServerCollector::new(own_name, servers, proc_root, host_probe, options, inference);
+            Ok(Box::new(collector) as Box<dyn Collector>)
+        })
+    }
+
+    fn router_job(&self, name: &str, config: &JobConfig<Options>) -> Job {
+        let (proc_root, options) = (self.proc_root.clone(), config.options.clone());
+        let (own_name, routers) = (name.to_owned(), Arc::clone(&self.routers));
+        config.job(&format!("router_{name}"), move || {
+            let collector = RouterCollector::new(own_name, routers, proc_root, options);
             Ok(Box::new(collector) as Box<dyn Collector>)
         })
     }
@@ -166,13 +179,17 @@ impl Discover for Finder {
             |pid| Some(self.processes.get(pid)?.start_ticks),
         );
         prefer_listening(&mut trees, &self.proc_root);
-        let servers = by_name(trees);
+        let (routers, trees) = trees.into_iter().partition(|tree| tree.server.router);
+        let (routers, servers) = (by_name(routers), by_name(trees));
         let base = self.config.refresh().and_then(|config| config.base.clone());
         let Some(base) = base else {
             return Ok(vec![]);
         };
-        let jobs = servers.keys().map(|name| self.job(name, &base)).collect();
+        let jobs = servers.keys().map(|name| self.job(name, &base));
+        let router_jobs = routers.keys().map(|name| self.router_job(name, &base));
+        let jobs = jobs.chain(router_jobs).collect();
         self.servers.replace(servers);
+        self.routers.replace(routers);
         Ok(jobs)
     }
 
@@ -196,9 +213,9 @@ fn prefer_listening(trees: &mut [Tree], proc_root: &Path) {
     });
 }
 
-/// SGLang's servers by name. Of several with one address, or one name for their charts, the first is taken.
+/// SGLang's servers, or its routers, by name. Of several with one address, or one name for their charts, the first is taken.
 fn by_name(mut trees: Vec<Tree>) -> BTreeMap<String, Arc<Tree>> {
-    trees.retain(|tree| tree.server.engine == "sglang" && !tree.server.router);
+    trees.retain(|tree| tree.server.engine == "sglang");
     let mut chart_types = Vec::with_capacity(trees.len());
     let mut servers = BTreeMap::new();
     for tree in trees {

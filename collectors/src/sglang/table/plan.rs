@@ -76,7 +76,9 @@ pub struct Place {
 }
 
 impl Plan {
-    fn new(table: &[&'static [Spec]]) -> Self {
+    /// Of a table.
+    #[must_use]
+    pub fn new(table: &[&'static [Spec]]) -> Self {
         let mut plan = Self::default();
         for spec in table.iter().copied().flatten() {
             let (by, values) = match &spec.lines {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::plan::{Choice, Line, PLAN, Place, Target};
+use super::plan::{Choice, Line, PLAN, Place, Plan, Target};
 use super::spec::Take;
 use crate::histogram::Counter;
 use crate::rate::Rate;
@@ -73,13 +73,19 @@ pub struct Asked<'a> {
 
 impl Default for Readings {
     fn default() -> Self {
-        Self {
-            slots: vec![vec![]; PLAN.slots],
-        }
+        Self::of(&PLAN)
     }
 }
 
 impl Readings {
+    /// For what `plan` asks for.
+    #[must_use]
+    pub fn of(plan: &Plan) -> Self {
+        Self {
+            slots: vec![vec![]; plan.slots],
+        }
+    }
+
     /// Without any slot.
     #[must_use]
     pub fn empty() -> Self {
@@ -171,7 +177,7 @@ impl Readings {
             return (is_counter && !seen && asked.page.is_since(line.value.since)).then_some(0.0);
         };
         let entry = self.slots[place.slot].iter().find(|it| it.key.is_empty())?;
-        let value = self.of(entry, *place, line.value.take, asked)?;
+        let value = self.taken(entry, *place, line.value.take, asked)?;
         Some(value * line.value.times)
     }
 
@@ -185,7 +191,7 @@ impl Readings {
         let place = line.places.iter().find(there).or(line.places.first());
         place.into_iter().flat_map(move |place| {
             self.slots[place.slot].iter().map(move |entry| {
-                let value = self.of(entry, *place, line.value.take, asked);
+                let value = self.taken(entry, *place, line.value.take, asked);
                 (
                     entry.key.as_str(),
                     value.map(|value| value * line.value.times),
@@ -194,7 +200,7 @@ impl Readings {
         })
     }
 
-    fn of(&self, entry: &Entry, place: Place, take: Take, asked: &Asked<'_>) -> Option<f64> {
+    fn taken(&self, entry: &Entry, place: Place, take: Take, asked: &Asked<'_>) -> Option<f64> {
         let rank = asked.rank;
         let ranks = if rank.is_none() {
             entry.now.ranks().count().max(1) as f64
