@@ -65,7 +65,7 @@ pub fn parent_and_two_children(place: &Place) -> anyhow::Result<()> {
 fn shown(parent: &Instance, child: &str) -> anyhow::Result<()> {
     wait_for(
         &format!("{child} on the parent"),
-        Duration::from_secs(90),
+        Duration::from_secs(180),
         || {
             let charts = parent.api().json(&format!("/host/{child}/api/v1/charts"))?;
             ensure!(
