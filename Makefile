@@ -1,6 +1,6 @@
 # Entry points; each is a script of the same name. Run `make` for the list.
 .DEFAULT_GOAL := help
-.PHONY: help setup start demo stop test dist unsetup
+.PHONY: help setup start demo stop test dist bench soak fuzz deny unsetup
 MAKEFLAGS += --no-print-directory
 
 help: ## Show this list
@@ -23,6 +23,18 @@ test: ## Run all tests, the end-to-end ones in a real container
 
 dist: ## Pack launcher and plugin into a tarball that runs elsewhere
 	@scripts/dist
+
+bench: ## Measure what the plugin costs, beside nvitop-exporter and Prometheus
+	@scripts/bench
+
+soak: ## Run it for half an hour at ten times the speed: its memory does not grow
+	@scripts/soak
+
+fuzz: ## Look for ten minutes for input that breaks it
+	@scripts/fuzz
+
+deny: ## Check licences and sources of what we depend on
+	@scripts/deny
 
 unsetup: ## Take back what setup installed
 	@scripts/unsetup

@@ -1,5 +1,11 @@
 //! `rs.d.plugin`: charts GPUs and inference servers in Netdata.
 
+// With libFuzzer's main ours is unused, and so is what only it uses.
+#![cfg_attr(fuzzing, no_main)]
+#![cfg_attr(fuzzing, allow(dead_code, unused_imports))]
+
+#[cfg(feature = "count-allocations")]
+mod allocations;
 mod args;
 mod config;
 #[cfg(test)]
@@ -8,6 +14,8 @@ mod engine;
 #[cfg(test)]
 mod fixtures;
 mod functions;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 mod gpu_usage;
 mod histogram;
 mod host_probe;
@@ -21,6 +29,8 @@ mod prometheus_job;
 mod rate;
 mod servers;
 mod sglang;
+#[cfg(test)]
+mod soak;
 mod switched;
 
 use std::io::{IsTerminal, Read, stderr, stdin, stdout};
@@ -63,6 +73,8 @@ fn main() -> ExitCode {
         None if args.nvml_helper => nvidia::helper::serve(),
         None => run(&args, agent),
     };
+    #[cfg(feature = "count-allocations")]
+    log::info!("allocations: {}", allocations::count());
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -15,6 +15,8 @@ mod measure;
 mod ranks;
 mod record;
 mod router;
+#[cfg(any(test, fuzzing))]
+pub mod replay;
 mod scrape;
 mod slo;
 mod snapshot;

@@ -189,6 +189,10 @@ impl Agent {
         let chart = self.charts.entry((*id).to_owned()).or_default();
         chart.fields = fields.iter().map(ToString::to_string).collect();
         chart.obsolete = *options == "obsolete";
+        if chart.obsolete {
+            // Should it come back, it begins anew.
+            chart.updates = 0;
+        }
         self.scope = Some((*id).to_owned());
         Ok(())
     }

@@ -17,7 +17,7 @@ use crate::session::{self, Device};
 const SUPPORTED: u64 = 0x1f;
 const XID: u64 = 0x08;
 /// How often a wait looks whether something has happened.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(250);
 
 /// An `nvmlEventSet_t`, a number that is never used again.
 type Handle = usize;
