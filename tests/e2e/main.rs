@@ -5,6 +5,7 @@
 mod agreement;
 mod binaries;
 mod gpus;
+mod hostile;
 mod isolation;
 mod lab;
 mod life_cycle;
@@ -66,6 +67,10 @@ const ALONE: &[(&str, Alone)] = &[
         life_cycle::reboot,
     ),
     ("a_taken_port_is_named_with_its_holder", ports::taken),
+    (
+        "a_hostile_process_injects_nothing_into_the_agent",
+        hostile::injects_nothing,
+    ),
     (
         "the_container_reads_no_secret_and_writes_to_its_state_only",
         isolation::of_the_container,
