@@ -14,9 +14,9 @@ mod marks;
 mod measure;
 mod ranks;
 mod record;
-mod router;
 #[cfg(any(test, fuzzing))]
 pub mod replay;
+mod router;
 mod scrape;
 mod slo;
 mod snapshot;
