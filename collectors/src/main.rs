@@ -10,6 +10,8 @@ mod args;
 mod config;
 #[cfg(test)]
 mod documented;
+#[cfg(test)]
+mod documented_alerts;
 mod engine;
 #[cfg(test)]
 mod fixtures;

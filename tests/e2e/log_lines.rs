@@ -15,6 +15,10 @@ const ALLOWED: &[&str] = &[
     "connected to '/etc/netdata/custom-plugins.d/rs.d.plugin'",
     "PLUGINSD[rs.d] : thread created",
     "PLUGINSD[rs.d] : set name of thread",
+    // Netdata 1.37 does not know this key, which newer agents show, and goes on.
+    "file '/usr/lib/netdata/conf.d/health.d/rs.d.conf' for template 'rs_d_plugin_silent' has unknown key 'summary'.",
+    "file '/usr/lib/netdata/conf.d/health.d/rs.d.conf' for template 'rs_d_job_failing' has unknown key 'summary'.",
+    "file '/usr/lib/netdata/conf.d/health.d/rs.d.conf' for template 'rs_d_job_stuck' has unknown key 'summary'.",
     // Ours: the version, each job that started, the GPUs found, what a server without metrics has to change.
     "msg=\"version ",
     "msg=\"started, every ",

@@ -3,6 +3,7 @@
 //! real ones sent. Run by `make test`, which provides what `Place::prepare` asks for.
 
 mod agreement;
+mod alerts;
 mod binaries;
 mod gpus;
 mod hostile;
@@ -30,9 +31,17 @@ type Alone = fn(&Place) -> anyhow::Result<()>;
 type Shared = fn(&Lab) -> anyhow::Result<()>;
 
 /// The shared instance takes minutes to prove what takes minutes: its tests wait side by side.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 12;
 
 const ALONE: &[(&str, Alone)] = &[
+    (
+        "every_alert_is_raised_and_cleared",
+        alerts::raised_and_cleared,
+    ),
+    (
+        "benign_twins_of_alerts_that_page_stay_silent",
+        alerts::twins_are_silent,
+    ),
     (
         "what_the_launcher_binds_needs_no_newer_glibc_than_2_28",
         binaries::need_glibc_2_28,

@@ -2,6 +2,7 @@
 //! commands, Netdata's API, processes as /proc shows them, and an independent reading of captures. It
 //! depends on none of the code under test.
 
+pub mod alerts;
 pub mod api;
 pub mod capture;
 pub mod instance;

@@ -152,6 +152,16 @@ impl Window {
         Some(under.map(|(_, inside)| inside).sum::<f64>() / count)
     }
 
+    /// What the newest scrape added: observations, and those of them at or under `edge`, one of its bounds.
+    /// `None` if it added none that could be dated.
+    #[must_use]
+    pub fn added(&self, edge: f64) -> Option<(f64, f64)> {
+        let step = self.newest.and(self.steps.back())?;
+        let inside = self.bounds.iter().zip(&step.added);
+        let under = inside.filter(|(bound, _)| **bound <= edge);
+        Some((step.added.iter().sum(), under.map(|(_, added)| added).sum()))
+    }
+
     /// Each bucket's name and the observations per second that the newest scrape added to it; `None`
     /// if it added none that could be dated.
     pub fn distribution(&self) -> impl Iterator<Item = (&str, Option<f64>)> {

@@ -49,6 +49,8 @@ pub struct Options {
     pub top_processes: u8,
     /// Whether charts name users other than the one who runs this.
     pub identify_users: bool,
+    /// Seconds of idleness after which the alert on memory held without use is raised.
+    pub held_idle_after: NonZeroU32,
     /// NVML: a name for the dynamic linker to find, or a path.
     pub library: String,
 }
@@ -56,10 +58,12 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         const FIVE: NonZeroU32 = NonZeroU32::new(5).unwrap();
+        const HALF_AN_HOUR: NonZeroU32 = NonZeroU32::new(1800).unwrap();
         Self {
             processes_every: FIVE,
             top_processes: 10,
             identify_users: false,
+            held_idle_after: HALF_AN_HOUR,
             library: "libnvidia-ml.so.1".to_owned(),
         }
     }
@@ -109,7 +113,7 @@ impl Discover for Gpus {
             };
             let collector = GpuCollector {
                 watch: Watch::open(settings, watch::this_program())?,
-                instances: Instances::default(),
+                instances: Instances::new(options.held_idle_after.get()),
                 gpu_usage,
             };
             Ok(Box::new(collector) as Box<dyn Collector>)

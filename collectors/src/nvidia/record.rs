@@ -20,7 +20,10 @@ use super::snapshot::{Fast, Gpu, Holding, Identity, Processes, Slow, Snapshot, S
 
 /// The GPUs charted so far, kept so that a tick allocates no ids and labels.
 #[derive(Debug, Default)]
-pub struct Instances(Vec<Charted>);
+pub struct Instances {
+    charted: Vec<Charted>,
+    held_idle_after_s: u32,
+}
 
 #[derive(Debug)]
 struct Charted {
@@ -29,6 +32,8 @@ struct Charted {
     netdata: Arc<Instance>,
     /// Of the charts that only we have.
     ours: Arc<Instance>,
+    /// Of the chart with a threshold of the user's.
+    held_idle: Arc<Instance>,
     /// The number of the latest XID error, which outlives its tick.
     last_xid: Option<u64>,
     /// Its MIG instances.
@@ -36,7 +41,7 @@ struct Charted {
 }
 
 impl Charted {
-    fn new(id: &Identity) -> Self {
+    fn new(id: &Identity, held_idle_after_s: u32) -> Self {
         let instance = |chart_type| {
             Instance::new(chart_type, &format!("gpu_{}_", id.uuid.to_lowercase()))
                 .label("index", id.index.to_string())
@@ -47,6 +52,9 @@ impl Charted {
             id: id.clone(),
             netdata: Arc::new(instance(NVIDIA_SMI).label("source", "rs.d")),
             ours: Arc::new(instance(NVIDIA)),
+            held_idle: Arc::new(
+                instance(NVIDIA).variable("held_idle_after", held_idle_after_s.into()),
+            ),
             last_xid: None,
             mig: MigCharted::default(),
         }
@@ -54,13 +62,22 @@ impl Charted {
 }
 
 impl Instances {
-    fn of(&mut self, place: usize, id: &Identity) -> &mut Charted {
-        match self.0.get(place) {
-            Some(charted) if charted.id == *id => {}
-            Some(_) => self.0[place] = Charted::new(id),
-            None => self.0.push(Charted::new(id)),
+    /// None yet; an alert is to be raised when memory was held without use for so many seconds.
+    pub fn new(held_idle_after_s: u32) -> Self {
+        Self {
+            charted: vec![],
+            held_idle_after_s,
         }
-        &mut self.0[place]
+    }
+
+    fn of(&mut self, place: usize, id: &Identity) -> &mut Charted {
+        let new = || Charted::new(id, self.held_idle_after_s);
+        match self.charted.get(place) {
+            Some(charted) if charted.id == *id => {}
+            Some(_) => self.charted[place] = new(),
+            None => self.charted.push(new()),
+        }
+        &mut self.charted[place]
     }
 }
 
@@ -73,6 +90,7 @@ pub fn record(snapshot: &Snapshot, instances: &mut Instances, frame: &mut Frame)
         let Charted {
             netdata,
             ours,
+            held_idle,
             last_xid,
             mig,
             ..
@@ -86,6 +104,7 @@ pub fn record(snapshot: &Snapshot, instances: &mut Instances, frame: &mut Frame)
             .set("ofa", gpu.slow.ofa_pct.map(f64::from));
         state(gpu.state, ours, frame);
         record_health::record(gpu, *last_xid, ours, frame);
+        record_health::held_idle(gpu, held_idle, frame);
         limits(gpu, ours, frame);
         fast(&gpu.fast, netdata, frame);
         slow(&gpu.slow, netdata, frame);

@@ -50,6 +50,10 @@ pub fn record(gpu: &Gpu, last_xid: Option<u64>, instance: &Arc<Instance>, frame:
         .set("replays", count(health.pcie_replays));
     let mode = gpu.slow.compute_mode.map(|mode| mode as usize);
     one_of(&COMPUTE_MODE, mode, instance, frame);
+}
+
+/// Records for how long memory has been held without use; the instance has the alert's threshold.
+pub fn held_idle(gpu: &Gpu, instance: &Arc<Instance>, frame: &mut Frame) {
     frame
         .chart(&HELD_IDLE, instance)
         .set("seconds", gpu.held_idle.map(|held| held.as_secs_f64()));

@@ -50,6 +50,7 @@ mod tests {
             requests::HTTP_REQUESTS_ACTIVE.clone(),
             requests::HEADROOM.clone(),
             latency::SLO_ATTAINMENT.clone(),
+            latency::SLO_BURN_RATE.clone(),
             latency::REQUEST_LENGTH.clone(),
             tokens::PREFIX_CACHE_HIT_RATE.clone(),
             tokens::SECONDS_SINCE_LAST_TOKEN.clone(),

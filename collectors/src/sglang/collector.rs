@@ -258,6 +258,7 @@ impl Collector for ServerCollector {
         let finding = match &fetched {
             Ok(page) => {
                 life.history.take(&self.snapshot, page.at);
+                life.history.spend(&self.options.slo, page.at);
                 life.stretch.scraped(page.took);
                 life.page_at = Some(page.at);
                 Finding::Page {

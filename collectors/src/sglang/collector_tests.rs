@@ -286,8 +286,9 @@ fn a_server_that_dies_with_requests_is_charted_for_an_hour() {
     rig.ends();
     assert_eq!(rig.ended(10), Ok("with_requests 1".to_owned()));
     assert_eq!(rig.ended(3605), Ok("with_requests 1".to_owned()));
+    assert_eq!(rig.ended(3610), Ok(String::new()));
     let gone = format!("the server on 127.0.0.1:{} has ended", site.port);
-    assert_eq!(rig.ended(3610), Err(gone));
+    assert_eq!(rig.ended(3670), Err(gone));
 }
 
 #[test]

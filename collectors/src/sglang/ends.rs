@@ -57,11 +57,16 @@ impl Doing {
     }
 }
 
+/// Time for which zeros are charted after the last end is forgotten: an alert on it is taken back by seeing them,
+/// not by the chart's going away.
+const ZEROS_FOR: Duration = Duration::from_secs(60);
+
 /// The ends within a window that reaches back from now.
 #[derive(Clone, Debug)]
 pub struct Ends {
     window: Duration,
     ends: VecDeque<(Instant, Doing)>,
+    last: Option<Instant>,
 }
 
 impl Ends {
@@ -71,17 +76,19 @@ impl Ends {
         Self {
             window,
             ends: VecDeque::new(),
+            last: None,
         }
     }
 
     /// A process was found gone at `now`.
     pub fn add(&mut self, doing: Doing, now: Instant) {
+        self.last = Some(now);
         if self.ends.len() < MAX_ENDS {
             self.ends.push_back((now, doing));
         }
     }
 
-    /// Forgets what is older than the window; whether anything is left.
+    /// Forgets what is older than the window; whether anything is left to be charted.
     pub fn remembers(&mut self, now: Instant) -> bool {
         while let Some((at, _)) = self.ends.front() {
             if now.saturating_duration_since(*at) < self.window {
@@ -89,7 +96,8 @@ impl Ends {
             }
             self.ends.pop_front();
         }
-        !self.ends.is_empty()
+        self.last
+            .is_some_and(|last| now.saturating_duration_since(last) < self.window + ZEROS_FOR)
     }
 
     /// How many there were of a kind.
@@ -115,7 +123,9 @@ mod tests {
         assert_eq!(ends.count(Doing::Idle), 1);
         assert!(ends.remembers(start + Duration::from_secs(60)));
         assert_eq!(Doing::ALL.map(|doing| ends.count(doing)), [0, 0, 2, 0, 0]);
-        assert!(!ends.remembers(start + Duration::from_secs(91)));
+        assert!(ends.remembers(start + Duration::from_secs(91)));
+        assert_eq!(Doing::ALL.map(|doing| ends.count(doing)), [0; 5]);
+        assert!(!ends.remembers(start + Duration::from_secs(31 + 60 + 60)));
     }
 
     #[test]

@@ -4,8 +4,10 @@
 use std::time::{Duration, Instant};
 
 use super::activity::Activity;
+use super::burn::Burn;
 use super::hit_rate::{HitRate, Hits};
 use super::measure::Measure;
+use super::slo::Slo;
 use super::snapshot::Snapshot;
 use super::table::readings::Readings;
 use super::throughput::{CounterRate, Source, Throughput, Tokens};
@@ -28,6 +30,7 @@ pub struct History {
     hits: Hits,
     response_rates: [CounterRate; 3],
     responses: [Option<f64>; 3],
+    burns: [Burn; 3],
 }
 
 impl History {
@@ -45,6 +48,7 @@ impl History {
             hits: Hits::default(),
             response_rates: Default::default(),
             responses: [None; 3],
+            burns: Default::default(),
         }
     }
 
@@ -91,6 +95,26 @@ impl History {
             self.window(Measure::InterTokenLatency),
             self.window(Measure::E2eLatency),
         ]
+    }
+
+    /// Takes what the newest page, which arrived at `now`, spent of the error budgets.
+    pub fn spend(&mut self, slo: &Slo, now: Instant) {
+        let windows = self.latencies();
+        let edges = slo.edges(windows);
+        let added: [_; 3] = std::array::from_fn(|i| windows[i].added(edges[i]?));
+        let [_, long] = slo.burn_windows();
+        for ((burn, edge), added) in self.burns.iter_mut().zip(edges).zip(added) {
+            if let Some(edge) = edge {
+                burn.push(edge, added, long, now);
+            }
+        }
+    }
+
+    /// How fast the error budgets are spent, in the order of [`super::slo::LATENCIES`].
+    #[must_use]
+    pub fn burn_rates(&self, slo: &Slo, now: Instant) -> [Option<f64>; 3] {
+        let rate = |i: usize| self.burns[i].rate(slo.burn_windows(), slo.objective(), now);
+        std::array::from_fn(rate)
     }
 
     /// Tokens per second between the last two pages.

@@ -3,6 +3,7 @@
 
 mod activity;
 mod buckets;
+mod burn;
 mod charts;
 mod collector;
 mod ends;

@@ -7,7 +7,7 @@ use netdata_plugin::chart::Instance;
 use netdata_plugin::frame::Frame;
 
 use super::charts::cache::KV_CACHE_USAGE;
-use super::charts::latency::{LATENCIES, Latency, REQUEST_LENGTH, SLO_ATTAINMENT};
+use super::charts::latency::{LATENCIES, Latency, REQUEST_LENGTH, SLO_ATTAINMENT, SLO_BURN_RATE};
 use super::charts::requests::{HEADROOM, HTTP_REQUESTS_ACTIVE, HTTP_RESPONSES};
 use super::charts::state::{SCRAPE, SCRAPE_INTERVAL, SCRAPE_SHARE, SERVER_ENDS, SERVER_STATE};
 use super::charts::tokens::{PREFIX_CACHE_HIT_RATE, SECONDS_SINCE_LAST_TOKEN, TOKEN_THROUGHPUT};
@@ -186,6 +186,11 @@ fn attainment(page: &Page<'_>, instance: &Arc<Instance>, frame: &mut Frame) {
     for (i, (dim, _)) in slo::LATENCIES.into_iter().enumerate() {
         let share = edges[i].and_then(|edge| windows[i].share(edge));
         chart.set(dim, share.map(|share| share * 100.0));
+    }
+    let burn = page.history.burn_rates(&page.slo, page.at);
+    let mut chart = frame.chart(&SLO_BURN_RATE, instance);
+    for ((dim, _), burn) in slo::LATENCIES.into_iter().zip(burn) {
+        chart.set(dim, burn);
     }
 }
 

@@ -20,6 +20,7 @@ const ADDED: &[(&str, &[&str])] = &[
             "e2e_latency_distribution",
             "e2e_latency_observations",
             "slo_attainment",
+            "slo_burn_rate",
             "token_throughput",
             "tokens_finished",
             "prefix_cache_hit_rate",

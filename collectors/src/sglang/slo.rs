@@ -1,6 +1,9 @@
 //! The user's own thresholds for latencies, and the share of requests that keep to them. A histogram can be
 //! asked at its buckets' bounds only: a threshold is moved to the nearest one, and labels say so.
 
+use std::num::NonZeroU32;
+use std::time::Duration;
+
 use netdata_plugin::chart::Instance;
 use serde::{Deserialize, Deserializer, de};
 
@@ -8,6 +11,11 @@ use crate::histogram::window::Window;
 
 /// Share of requests in per cent that shall keep to a threshold, if only thresholds are configured.
 const OBJECTIVE: f64 = 99.0;
+
+/// The windows of the usual alert on fast burn: together they tell of 2 % of a month's budget within an hour,
+/// and that it goes on.
+const BURN_SHORT: Duration = Duration::from_secs(300);
+const BURN_LONG: Duration = Duration::from_secs(3600);
 
 /// Thresholds in milliseconds, each optional.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
@@ -25,6 +33,10 @@ pub struct Slo {
     /// Share of requests that shall keep to them: per cent.
     #[serde(deserialize_with = "percentage")]
     pub objective: Option<f64>,
+    /// Seconds of the short window over which the error budget must burn for an alert.
+    pub burn_short: Option<NonZeroU32>,
+    /// Seconds of the long one.
+    pub burn_long: Option<NonZeroU32>,
 }
 
 /// The latencies that may have a threshold: dimension, and label of the bound in use.
@@ -48,7 +60,25 @@ impl Slo {
             itl_ms: self.itl_ms.or(general.itl_ms),
             e2e_ms: self.e2e_ms.or(general.e2e_ms),
             objective: self.objective.or(general.objective),
+            burn_short: self.burn_short.or(general.burn_short),
+            burn_long: self.burn_long.or(general.burn_long),
         }
+    }
+
+    /// The objective in force: per cent.
+    #[must_use]
+    pub fn objective(&self) -> f64 {
+        self.objective.unwrap_or(OBJECTIVE)
+    }
+
+    /// The short and the long window of the burn rate.
+    #[must_use]
+    pub fn burn_windows(&self) -> [Duration; 2] {
+        let seconds = |own: Option<NonZeroU32>, default| {
+            own.map_or(default, |own| Duration::from_secs(own.get().into()))
+        };
+        let short = seconds(self.burn_short, BURN_SHORT);
+        [short, seconds(self.burn_long, BURN_LONG).max(short)]
     }
 
     /// The thresholds in milliseconds, in the order of [`LATENCIES`].
@@ -76,7 +106,7 @@ impl Slo {
                 .label(LATENCIES[i].1, milliseconds(edge))
                 .variable(names[i], threshold);
         }
-        instance.variable("objective", self.objective.unwrap_or(OBJECTIVE))
+        instance.variable("objective", self.objective())
     }
 }
 
@@ -128,6 +158,7 @@ mod tests {
             itl_ms: None,
             e2e_ms: Some(9000.0),
             objective: Some(95.0),
+            ..Slo::default()
         };
         assert_eq!(own.or(general), expected);
     }

@@ -193,6 +193,24 @@ pub static SLO_ATTAINMENT: Chart = Chart {
     dynamic: None,
 };
 
+/// From the same, over the two windows of `slo`, the lower of both: 1 where exactly as many requests miss the
+/// threshold as the objective allows.
+pub static SLO_BURN_RATE: Chart = Chart {
+    id: "slo_burn_rate",
+    context: "sglang.slo_burn_rate",
+    family: "latency",
+    title: "Pace at which the budget of late requests is spent",
+    units: "times",
+    kind: Kind::Line,
+    priority: LATENCY + 19,
+    dims: &[
+        Dim::milli("ttft").optional(),
+        Dim::milli("itl").optional(),
+        Dim::milli("e2e").optional(),
+    ],
+    dynamic: None,
+};
+
 /// `per_stage_req_latency_seconds` (0.5.3 and later): average of what passed a stage between two pages,
 /// milliseconds.
 pub static STAGE_LATENCY: Chart = Chart {

@@ -79,7 +79,11 @@ mod tests {
 
     fn values(family: &[Series], fast: f64, slow: f64) -> Vec<f64> {
         let moment = Moment {
-            progress: Progress { fast, slow },
+            progress: Progress {
+                fast,
+                slow,
+                late: 0.0,
+            },
             prefill_since: None,
             swing: None,
             from_zero: false,

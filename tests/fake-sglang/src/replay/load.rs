@@ -48,18 +48,21 @@ pub struct Progress {
     pub fast: f64,
     /// With each latency one bucket higher.
     pub slow: f64,
+    /// With each latency beyond the last bound.
+    pub late: f64,
 }
 
 impl Progress {
     /// All of it.
     pub fn total(self) -> f64 {
-        self.fast + self.slow
+        self.fast + self.slow + self.late
     }
 
     fn plus(self, factor: f64, from: Self, to: Self) -> Self {
         Self {
             fast: self.fast + factor * (to.fast - from.fast),
             slow: self.slow + factor * (to.slow - from.slow),
+            late: self.late + factor * (to.late - from.late),
         }
     }
 }
@@ -70,7 +73,7 @@ pub struct Load {
     wave: Wave,
     growth: f64,
     paused: bool,
-    slow: bool,
+    late: bool,
     /// Progress up to `since`, the last change of growth or pause.
     settled: Progress,
     since: f64,
@@ -83,7 +86,7 @@ impl Load {
             wave,
             growth,
             paused: false,
-            slow: false,
+            late: false,
             settled: Progress::default(),
             since: 0.0,
         }
@@ -96,10 +99,10 @@ impl Load {
         }
         let factor = self.growth / CAPTURE_SECONDS;
         let (from, to) = (integral(self.wave, self.since), integral(self.wave, now));
-        if self.slow {
+        if self.late {
             let all = |progress: Progress| Progress {
-                fast: 0.0,
-                slow: progress.total(),
+                late: progress.total(),
+                ..Progress::default()
             };
             return self.settled.plus(factor, all(from), all(to));
         }
@@ -131,10 +134,10 @@ impl Load {
         self.paused = paused;
     }
 
-    /// From `now` on every latency is one bucket higher, or as captured again.
-    pub fn set_slow(&mut self, now: f64, slow: bool) {
+    /// From `now` on every latency is beyond the last bound, or as captured again.
+    pub fn set_late(&mut self, now: f64, late: bool) {
         self.settle(now);
-        self.slow = slow;
+        self.late = late;
     }
 
     /// Times as fast as captured.
@@ -142,9 +145,9 @@ impl Load {
         self.growth
     }
 
-    /// Whether latencies are a bucket higher than captured.
-    pub fn slow(&self) -> bool {
-        self.slow
+    /// Whether latencies are beyond the last bound.
+    pub fn late(&self) -> bool {
+        self.late
     }
 
     /// Whether the load stands still.
@@ -162,7 +165,10 @@ impl Load {
 /// the slow share of it k/2·(1 + s).
 fn integral(wave: Wave, t: f64) -> Progress {
     match wave {
-        Wave::Flat => Progress { fast: t, slow: 0.0 },
+        Wave::Flat => Progress {
+            fast: t,
+            ..Progress::default()
+        },
         Wave::Wave => {
             let omega = TAU / WAVE_SECONDS;
             let sine = (1.0 - (omega * t).cos()) / omega;
@@ -173,6 +179,7 @@ fn integral(wave: Wave, t: f64) -> Progress {
             Progress {
                 fast: all - slow,
                 slow,
+                late: 0.0,
             }
         }
     }
@@ -263,23 +270,16 @@ mod tests {
     }
 
     #[test]
-    fn a_load_told_to_be_slow_replays_as_much_and_all_of_it_slowly() {
+    fn a_load_told_to_be_late_replays_as_much_and_all_of_it_late() {
         let mut load = Load::new(Wave::Flat, 1.0);
-        load.set_slow(10.0, true);
-        assert_eq!(
-            load.progress(30.0),
-            Progress {
-                fast: 1.0,
-                slow: 2.0
-            }
-        );
-        load.set_slow(30.0, false);
-        assert_eq!(
-            load.progress(40.0),
-            Progress {
-                fast: 2.0,
-                slow: 2.0
-            }
-        );
+        load.set_late(10.0, true);
+        let late = |fast, late| Progress {
+            fast,
+            late,
+            ..Progress::default()
+        };
+        assert_eq!(load.progress(30.0), late(1.0, 2.0));
+        load.set_late(30.0, false);
+        assert_eq!(load.progress(40.0), late(2.0, 2.0));
     }
 }

@@ -102,7 +102,10 @@ impl Series {
                     Some(since) if !self.head.contains("mode=\"prefill_compute\"") => since,
                     _ => moment.progress,
                 };
-                let value = base + self.delta() * progress.fast + self.slow_delta * progress.slow;
+                let grown = self.delta() * progress.fast
+                    + self.slow_delta * progress.slow
+                    + self.late_delta() * progress.late;
+                let value = base + grown;
                 if self.integer && !moment.unrounded {
                     value.floor()
                 } else {
@@ -111,6 +114,13 @@ impl Series {
             }
         };
         format!("{value:?}")
+    }
+
+    /// Growth from t0 to t10 had every request taken longer than the last bound.
+    fn late_delta(&self) -> f64 {
+        let within_a_bound =
+            self.kind == Kind::Bucket && in_seconds(&self.head) && !self.head.contains("+Inf");
+        if within_a_bound { 0.0 } else { self.delta() }
     }
 
     fn slower(&self) -> f64 {
@@ -172,6 +182,7 @@ mod tests {
             progress: Progress {
                 fast: progress,
                 slow: 0.0,
+                late: 0.0,
             },
             prefill_since: None,
             swing: None,

@@ -30,10 +30,10 @@ pub fn execute(server: &Arc<Server>, line: &str) -> Result<String, String> {
             let mut scene = server.scene();
             scene.load.set_growth(server.elapsed(), growth);
         }
-        "slow" => {
-            let slow = on_off(argument)?;
+        "late" => {
+            let late = on_off(argument)?;
             let mut scene = server.scene();
-            scene.load.set_slow(server.elapsed(), slow);
+            scene.load.set_late(server.elapsed(), late);
         }
         "prefill" => {
             let on = on_off(argument)?;

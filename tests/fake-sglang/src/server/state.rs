@@ -203,7 +203,7 @@ impl Server {
             "metrics": self.config.metrics,
             "hang": self.faults.hang.is_on(),
             "status": self.faults.status.forced().unwrap_or(200),
-            "slow": scene.load.slow(),
+            "late": scene.load.late(),
             "prefill": scene.prefill_since.is_some(),
             "set": self.faults.set.values(),
             "spoilt": self.faults.spoil.way(),

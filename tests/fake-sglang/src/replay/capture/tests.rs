@@ -26,6 +26,7 @@ fn after(intervals: f64) -> Moment {
     let progress = Progress {
         fast: intervals,
         slow: 0.0,
+        late: 0.0,
     };
     Moment {
         progress,
