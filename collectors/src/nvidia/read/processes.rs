@@ -4,7 +4,8 @@
 use nvml_wrapper::Device;
 use nvml_wrapper::error::{NvmlError, nvml_sym};
 use nvml_wrapper_sys::bindings::{
-    NvmlLib, nvmlDevice_t, nvmlProcessInfo_t, nvmlProcessUtilizationSample_t,
+    NvmlLib, nvmlDevice_t, nvmlProcessInfo_t, nvmlProcessUtilizationInfo_v1_t,
+    nvmlProcessUtilizationSample_t, nvmlProcessesUtilizationInfo_t,
     nvmlReturn_enum_NVML_ERROR_INSUFFICIENT_SIZE, nvmlReturn_enum_NVML_SUCCESS, nvmlReturn_t,
 };
 
@@ -28,6 +29,7 @@ const ATTEMPTS: usize = 4;
 pub struct Buffers {
     rows: Vec<nvmlProcessInfo_t>,
     samples: Vec<nvmlProcessUtilizationSample_t>,
+    newer_samples: Vec<nvmlProcessUtilizationInfo_v1_t>,
 }
 
 /// Reads the processes of one GPU: `None` if the list of compute processes cannot be had. `busy_pct` is
@@ -54,23 +56,19 @@ pub fn read(
     let since = sm_time.since(now_us);
     let sampled = calls.ask(uuid, "nvmlDeviceGetProcessUtilization", || {
         let call = nvml_sym(lib.nvmlDeviceGetProcessUtilization.as_ref())?;
-        let samples = fill(&mut buffers.samples, |count, samples| {
+        let rows = none_is_empty(fill(&mut buffers.samples, |count, samples| {
             // SAFETY: as above.
             unsafe { call(device.handle(), samples, count, since) }
-        });
-        match samples {
-            Ok(samples) => Ok(samples.len()),
-            // The normal way to say that nothing ran since.
-            Err(NvmlError::NotFound) => Ok(0),
-            Err(error) => Err(error),
-        }
+        }))?;
+        Ok(rows.iter().map(sample).collect::<Vec<_>>())
     });
-    let samples = sampled.map(|count| &buffers.samples[..count]);
-    let shares = sm_time.take(
-        samples.map(|samples| samples.iter().map(sample)),
-        now_us,
-        busy_pct,
-    );
+    // Some boards since Blackwell tell it by the newer call only.
+    let sampled = sampled.or_else(|| {
+        calls.ask(uuid, "nvmlDeviceGetProcessesUtilizationInfo", || {
+            newer_samples(device, since, &mut buffers.newer_samples)
+        })
+    });
+    let shares = sm_time.take(sampled.map(Vec::into_iter), now_us, busy_pct);
     for process in &mut processes {
         process.sm_pct = shares.of(process.pid);
     }
@@ -123,6 +121,48 @@ fn list(
     })
 }
 
+/// `NotFound` is the normal way to say that nothing ran since.
+fn none_is_empty<T>(rows: Result<&[T], NvmlError>) -> Result<&[T], NvmlError> {
+    match rows {
+        Err(NvmlError::NotFound) => Ok(&[]),
+        rows => rows,
+    }
+}
+
+fn newer_samples(
+    device: &Device<'_>,
+    since: u64,
+    buffer: &mut Vec<nvmlProcessUtilizationInfo_v1_t>,
+) -> Result<Vec<Sample>, NvmlError> {
+    const VERSION: u32 = size_of::<nvmlProcessesUtilizationInfo_t>() as u32 | (1 << 24);
+    let lib = device.nvml().lib();
+    let call = nvml_sym(lib.nvmlDeviceGetProcessesUtilizationInfo.as_ref())?;
+    let rows = none_is_empty(fill(buffer, |count, rows| {
+        // SAFETY: `fill` passes a live count and a buffer of that many rows.
+        let room = unsafe { *count };
+        let mut info = nvmlProcessesUtilizationInfo_t {
+            version: VERSION,
+            processSamplesCount: room,
+            lastSeenTimeStamp: since,
+            procUtilArray: rows,
+        };
+        // SAFETY: as above; `info` says its own size and version.
+        unsafe {
+            let code = call(device.handle(), &mut info);
+            *count = info.processSamplesCount;
+            code
+        }
+    }))?;
+    Ok(rows
+        .iter()
+        .map(|row| Sample {
+            pid: row.pid,
+            at_us: row.timeStamp,
+            sm_pct: row.smUtil,
+        })
+        .collect())
+}
+
 fn sample(row: &nvmlProcessUtilizationSample_t) -> Sample {
     Sample {
         pid: row.pid,
@@ -173,6 +213,19 @@ impl Row for nvmlProcessInfo_t {
         usedGpuMemory: 0,
         gpuInstanceId: 0,
         computeInstanceId: 0,
+    };
+}
+
+impl Row for nvmlProcessUtilizationInfo_v1_t {
+    const ZERO: Self = Self {
+        timeStamp: 0,
+        pid: 0,
+        smUtil: 0,
+        memUtil: 0,
+        encUtil: 0,
+        decUtil: 0,
+        jpgUtil: 0,
+        ofaUtil: 0,
     };
 }
 

@@ -4,6 +4,7 @@
 mod health;
 mod links;
 mod simulated;
+mod table;
 
 use self::simulated::{Simulated, TWO, with};
 use super::*;

@@ -211,3 +211,18 @@ fn a_driver_that_exports_only_the_older_calls_is_read_all_the_same() {
     assert_eq!(gpu.processes.as_ref().unwrap().rows[0].pid, 78);
     assert_eq!((gpu.fast.margin_c, gpu.slow.jpeg_pct), (None, None));
 }
+
+#[test]
+fn a_board_that_tells_shares_by_the_newer_call_only_is_asked_with_it() {
+    let row = "01:00.0\", processes: [{pid: 78, memory_mib: 10, sm: 42}], absent: [nvmlDeviceGetProcessUtilization]";
+    let mut simulated = Simulated::new(&TWO.replace("01:00.0\"", row));
+    let mut reader = simulated.open().unwrap();
+    simulated.read(&mut reader, 0).unwrap();
+    // The first answer is dropped; the next sample comes a sixth of a second later.
+    thread::sleep(Duration::from_millis(400));
+    let gpus = simulated.read(&mut reader, 5).unwrap();
+    assert_eq!(
+        gpus[0].processes.as_ref().unwrap().rows[0].sm_pct,
+        Some(42.0)
+    );
+}
