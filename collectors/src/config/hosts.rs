@@ -51,13 +51,15 @@ impl<'de> Deserialize<'de> for Guid {
 
 /// The nodes of a file; one with a mistake is left out.
 pub fn read(root: &Node, problems: &mut Problems) -> Vec<Arc<Host>> {
-    let Value::List(list) = &root.value else {
-        problems.add(
-            root.place,
-            None,
-            format!("expected a list of nodes, found {}", root.kind()),
-        );
-        return vec![];
+    let list = match &root.value {
+        Value::List(list) => list,
+        // A file with every line commented out, as the agent's own stock file is.
+        Value::Map(entries) if entries.is_empty() => return vec![],
+        _ => {
+            let what = format!("expected a list of nodes, found {}", root.kind());
+            problems.add(root.place, None, what);
+            return vec![];
+        }
     };
     let mut hosts: Vec<Arc<Host>> = vec![];
     for node in list {

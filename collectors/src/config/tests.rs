@@ -221,6 +221,15 @@ fn what_is_off_by_default_can_be_switched_on_alone() {
 }
 
 #[test]
+fn a_file_of_virtual_nodes_with_comments_only_is_no_mistake() {
+    let comments = "## It contains a list of virtual nodes.\n\n#- hostname: a\n#  guid: b\n";
+    let files = [("vnodes/vnodes.conf", comments), ("rs.d/example.conf", "")];
+    let (_root, source) = source(&files);
+    let (_, problems) = source.module::<Example>();
+    assert!(problems.is_empty(), "{problems:?}");
+}
+
+#[test]
 fn a_job_is_put_on_a_virtual_node_by_name() {
     const VNODES: &str =
         "- hostname: far\n  guid: 3B241101-E2BB-4255-8CAF-4136C566A962\n  labels: {a: b}\n";
