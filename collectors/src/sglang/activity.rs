@@ -14,6 +14,9 @@ const STALLED_AFTER: Duration = Duration::from_secs(60);
 /// A scheduler in uninterruptible sleep for so long hangs in the driver or on a disk.
 const UNINTERRUPTIBLE_AFTER: Duration = Duration::from_secs(15);
 
+/// An interval from which on one look at a stopped scheduler is enough.
+const LONG_INTERVAL: Duration = Duration::from_secs(30);
+
 /// What moves when the engine does.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Pulse([Option<f64>; 12]);
@@ -104,10 +107,12 @@ impl Activity {
         Some(now.saturating_duration_since(self.token_at?))
     }
 
-    /// Takes what /proc says of the schedulers.
-    pub fn observe_schedulers(&mut self, schedulers: Schedulers, now: Instant) {
+    /// Takes what /proc says of the schedulers, looked at `every` so often.
+    pub fn observe_schedulers(&mut self, schedulers: Schedulers, now: Instant, every: Duration) {
+        // Two looks that are far apart would tell too late.
+        let looks = if every >= LONG_INTERVAL { 2 } else { 1 };
         self.stopped_ticks = if schedulers.stopped {
-            self.stopped_ticks.saturating_add(1)
+            self.stopped_ticks.saturating_add(looks)
         } else {
             0
         };
@@ -151,6 +156,8 @@ fn some(gauge: Option<f64>) -> bool {
 mod tests {
     use super::*;
     use crate::histogram::Counter;
+
+    const EVERY: Duration = Duration::from_secs(5);
 
     fn busy(decoded: f64) -> Snapshot {
         let mut snapshot = Snapshot {
@@ -257,12 +264,23 @@ mod tests {
             stopped: true,
             ..Schedulers::default()
         };
-        activity.observe_schedulers(stopped, now);
+        activity.observe_schedulers(stopped, now, EVERY);
         assert!(!activity.stalled(now));
-        activity.observe_schedulers(stopped, now);
+        activity.observe_schedulers(stopped, now, EVERY);
         assert!(activity.stalled(now));
-        activity.observe_schedulers(Schedulers::default(), now);
+        activity.observe_schedulers(Schedulers::default(), now, EVERY);
         assert!(!activity.stalled(now));
+    }
+
+    #[test]
+    fn a_stopped_scheduler_is_a_stall_at_once_where_looks_are_far_apart() {
+        let (now, mut activity) = (Instant::now(), Activity::default());
+        let stopped = Schedulers {
+            stopped: true,
+            ..Schedulers::default()
+        };
+        activity.observe_schedulers(stopped, now, Duration::from_secs(60));
+        assert!(activity.stalled(now));
     }
 
     #[test]
@@ -273,10 +291,10 @@ mod tests {
             uninterruptible: true,
             ..Schedulers::default()
         };
-        activity.observe_schedulers(hangs, start);
+        activity.observe_schedulers(hangs, start, EVERY);
         assert!(!activity.stalled(start));
         let later = start + UNINTERRUPTIBLE_AFTER;
-        activity.observe_schedulers(hangs, later);
+        activity.observe_schedulers(hangs, later, EVERY);
         assert!(activity.stalled(later));
     }
 }

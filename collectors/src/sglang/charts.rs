@@ -43,6 +43,8 @@ mod tests {
         let mut charts = vec![
             state::SERVER_STATE.clone(),
             state::SERVER_ENDS.clone(),
+            state::STARTING.clone(),
+            state::LOADING.clone(),
             state::SCRAPE.clone(),
             state::SCRAPE_INTERVAL.clone(),
             state::SCRAPE_SHARE.clone(),

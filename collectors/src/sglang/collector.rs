@@ -12,18 +12,20 @@ use netdata_plugin::frame::Frame;
 use netdata_plugin::module::{Collector, Tick};
 
 use super::activity::Schedulers;
-use super::ends::{Doing, Ends};
+use super::ends::Ends;
 use super::fallback::Fallback;
 use super::history::History;
 use super::labels::Instances;
+use super::life::Life;
 use super::record::{Page, Reading, record, record_ends};
 use super::scrape::Reader;
 use super::snapshot::Snapshot;
-use super::state::{Finding, State, announce, judge};
+use super::starting::record_starting;
+use super::state::{Finding, State, judge};
 use super::status::status;
-use super::stretch::Stretch;
 use super::{Options, Servers};
-use crate::engine::{Address, Role, Server, Tree};
+use crate::engine::{Address, Role, Tree};
+use crate::gpu_usage;
 use crate::host_probe::HostProbe;
 use crate::http::Client;
 use crate::inference_status;
@@ -35,12 +37,6 @@ const MAX_PAGE: usize = 4 * 1024 * 1024;
 /// cannot get a page without being started again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
-/// A page that is older than so many intervals says nothing of a server's last moments. While it stops, one
-/// or two scrapes fail.
-const PAGES_MISSED: u32 = 3;
-/// Time from the end of a process until discovery has noticed.
-const END_NOTICED_WITHIN: Duration = Duration::from_secs(5);
-
 /// One server's job.
 pub struct ServerCollector {
     name: String,
@@ -49,6 +45,7 @@ pub struct ServerCollector {
     own_uid: u32,
     options: Options,
     inference: Arc<inference_status::Slot>,
+    gpu_usage: Arc<gpu_usage::Slot>,
     life: Option<Life>,
     ends: Ends,
     fallback: Fallback,
@@ -56,25 +53,6 @@ pub struct ServerCollector {
     reader: Reader,
     snapshot: Snapshot,
     body: Vec<u8>,
-}
-
-/// What is known of the server's process at hand; another one's is of no use.
-struct Life {
-    pid: u32,
-    start_ticks: u64,
-    client: Option<Client>,
-    history: History,
-    stretch: Stretch,
-    state: Option<State>,
-    answered: bool,
-    ask_again_at: Option<Instant>,
-    /// When the last page arrived.
-    page_at: Option<Instant>,
-    /// Whether it is a process of our own user.
-    own: bool,
-    told_no_metrics: bool,
-    in_trouble: bool,
-    trouble: String,
 }
 
 /// A page that was read into the collector's snapshot.
@@ -93,6 +71,7 @@ impl ServerCollector {
         host_probe: Arc<HostProbe>,
         options: Options,
         inference: Arc<inference_status::Slot>,
+        gpu_usage: Arc<gpu_usage::Slot>,
     ) -> Self {
         Self {
             fallback: Fallback::new(host_probe, options.api_key_file.clone()),
@@ -103,6 +82,7 @@ impl ServerCollector {
             ends: Ends::new(options.ends_window()),
             options,
             inference,
+            gpu_usage,
             life: None,
             instances: Instances::default(),
             reader: Reader::default(),
@@ -253,7 +233,7 @@ impl Collector for ServerCollector {
         let schedulers = schedulers(&self.proc_root, &tree);
         life.history
             .activity
-            .observe_schedulers(schedulers, tick.now);
+            .observe_schedulers(schedulers, tick.now, tick.every);
         let fetched = self.fetch(&tree, &mut life, tick.now);
         let finding = match &fetched {
             Ok(page) => {
@@ -286,6 +266,13 @@ impl Collector for ServerCollector {
             page,
         };
         record(&reading, &mut self.instances, frame);
+        if state == State::Starting
+            && let Some(base) = self.instances.known_server()
+        {
+            let usage = self.gpu_usage.latest(tick.now);
+            let seen = life.starting.look(&self.proc_root, &tree, usage.as_deref());
+            record_starting(&seen, base, frame);
+        }
         self.inference
             .read(&self.name, status(&reading, tick, &life.trouble));
         if finding == Finding::NoPage && life.own {
@@ -305,83 +292,6 @@ impl Collector for ServerCollector {
 
     fn stretched_to(&self) -> Option<u32> {
         self.life.as_ref()?.stretch.every()
-    }
-}
-
-impl Life {
-    fn new(tree: &Tree, own: bool, window: Duration) -> Self {
-        Self {
-            own,
-            page_at: None,
-            pid: tree.pid,
-            start_ticks: tree.start_ticks,
-            client: None,
-            history: History::new(window),
-            stretch: Stretch::default(),
-            state: None,
-            answered: false,
-            ask_again_at: None,
-            told_no_metrics: false,
-            in_trouble: false,
-            trouble: String::new(),
-        }
-    }
-
-    fn is(&self, tree: &Tree) -> bool {
-        (self.pid, self.start_ticks) == (tree.pid, tree.start_ticks)
-    }
-
-    /// What it was doing, of a process that was found gone on `tick`.
-    fn doing(&self, tick: Tick) -> Doing {
-        let lately = |at: Instant| {
-            let age = tick.now.saturating_duration_since(at);
-            age <= tick.every * PAGES_MISSED + END_NOTICED_WITHIN
-        };
-        match self.state {
-            _ if !self.answered => Doing::Starting,
-            Some(State::Stalled) => Doing::Stalled,
-            _ if !self.page_at.is_some_and(lately) => Doing::Unknown,
-            _ if self.history.activity.in_flight() => Doing::WithRequests,
-            _ => Doing::Idle,
-        }
-    }
-
-    /// Logs the first reason why there was no answer; the further ones follow from it or will pass.
-    fn unreachable(&mut self, why: &str) -> Finding {
-        why.clone_into(&mut self.trouble);
-        if !std::mem::replace(&mut self.in_trouble, true) {
-            log::warn!("{why}");
-        }
-        Finding::NoAnswer
-    }
-
-    fn answers(&mut self) {
-        self.answered = true;
-        self.ask_again_at = None;
-        if std::mem::take(&mut self.in_trouble) {
-            log::info!("/metrics is answered again");
-        }
-    }
-
-    /// Logs a change of state.
-    fn enter(&mut self, state: State) {
-        match (announce(self.state, state), state) {
-            (Some(what), State::Stalled) => log::warn!("{what}"),
-            (Some(what), _) => log::info!("{what}"),
-            (None, _) => {}
-        }
-        self.state = Some(state);
-    }
-
-    fn tell_no_metrics(&mut self, server: &Server) {
-        if !std::mem::replace(&mut self.told_no_metrics, true) {
-            log::warn!(
-                "{} has no metrics: only its state, its processes and what its log or its load endpoints \
-                 tell are charted. For the rest {}",
-                server.name(),
-                server.metrics_advice()
-            );
-        }
     }
 }
 

@@ -76,6 +76,7 @@ impl Rig {
             Arc::new(HostProbe::new(None)),
             Options::default(),
             Arc::default(),
+            Arc::default(),
         );
         // As whom the processes of `FakeProc` run.
         collector.own_uid = 1000;

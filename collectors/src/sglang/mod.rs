@@ -11,6 +11,7 @@ mod fallback;
 mod history;
 mod hit_rate;
 mod labels;
+mod life;
 mod marks;
 mod measure;
 mod ranks;
@@ -21,6 +22,7 @@ mod router;
 mod scrape;
 mod slo;
 mod snapshot;
+mod starting;
 mod state;
 mod status;
 mod stretch;
@@ -41,6 +43,7 @@ use serde::Deserialize;
 
 use crate::config::{self, JobConfig, Kind, Live};
 use crate::engine::{Address, Processes, Tree, identify, locate, trees};
+use crate::gpu_usage;
 use crate::host_probe::HostProbe;
 use crate::inference_status;
 use crate::modules::{Context, Module};
@@ -131,6 +134,7 @@ struct Finder {
     processes: Processes,
     servers: Arc<Servers>,
     inference: Arc<inference_status::Slot>,
+    gpu_usage: Arc<gpu_usage::Slot>,
     routers: Arc<Servers>,
 }
 
@@ -143,6 +147,7 @@ impl Finder {
             processes: Processes::new(&context.proc_root, identify),
             servers: Arc::default(),
             inference: Arc::clone(&context.inference),
+            gpu_usage: Arc::clone(&context.gpu_usage),
             routers: Arc::default(),
         }
     }
@@ -151,10 +156,12 @@ impl Finder {
         let (proc_root, options) = (self.proc_root.clone(), config.options.clone());
         let host_probe = Arc::clone(&self.host_probe);
         let inference = Arc::clone(&self.inference);
+        let gpu_usage = Arc::clone(&self.gpu_usage);
         let (own_name, servers) = (name.to_owned(), Arc::clone(&self.servers));
         config.job(name, move || {
-            let collector =
-                ServerCollector::new(own_name, servers, proc_root, host_probe, options, inference);
+            let collector = ServerCollector::new(
+                own_name, servers, proc_root, host_probe, options, inference, gpu_usage,
+            );
             Ok(Box::new(collector) as Box<dyn Collector>)
         })
     }

@@ -357,5 +357,7 @@ fn without_thresholds_there_is_no_attainment() {
     assert!(chart.is_none_or(|chart| chart.values().all(|(_, value)| value.is_none())));
 }
 
+#[path = "record_synthetic_tests.rs"]
+mod synthetic;
 #[path = "record_table_tests.rs"]
 mod table;

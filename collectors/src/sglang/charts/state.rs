@@ -44,6 +44,36 @@ pub static SERVER_ENDS: Chart = Chart {
     dynamic: None,
 };
 
+/// Time since the process of a server that does not listen yet began, from /proc: seconds.
+pub static STARTING: Chart = Chart {
+    id: "starting",
+    context: "sglang.starting",
+    family: "state",
+    title: "Time that the start has taken so far",
+    units: "seconds",
+    kind: Kind::Line,
+    priority: STATE + 2,
+    dims: &[Dim::new("elapsed")],
+    dynamic: None,
+};
+
+/// While it starts: 1 if the GPU memory of its processes grew by 64 MiB since the last look (NVML), or if they had
+/// 50 major page faults (/proc/PID/stat).
+pub static LOADING: Chart = Chart {
+    id: "loading",
+    context: "sglang.loading",
+    family: "state",
+    title: "Signs that weights are loading",
+    units: "state",
+    kind: Kind::Line,
+    priority: STATE + 3,
+    dims: &[
+        Dim::new("gpu_memory_grows").optional(),
+        Dim::new("reads_files"),
+    ],
+    dynamic: None,
+};
+
 /// How long the last answered GET of `/metrics` took, connection included: milliseconds.
 pub static SCRAPE: Chart = Chart {
     id: "scrape",
