@@ -79,7 +79,11 @@ impl<'a> Iterator for Labels<'a> {
         }
         // Each is sound: what stands before the first quote is the name and its equals sign.
         let quote = quote_or_backslash(bytes, at)?;
-        let name = self.rest[at..quote].trim_end_matches(['=', ' ', '\t']);
+        let mut name_end = quote;
+        while name_end > at && matches!(bytes[name_end - 1], b'=' | b' ' | b'\t') {
+            name_end -= 1;
+        }
+        let name = &self.rest[at..name_end];
         let label = value(bytes, quote + 1)?;
         let value = &self.rest[quote + 1..label.value_end];
         self.rest = &self.rest[label.value_end + 1..];
@@ -172,12 +176,17 @@ fn read_line<'a>(line: &'a [u8], before: &str) -> Read<'a> {
 }
 
 fn comment(line: &str) -> Option<Line<'_>> {
-    let line = line.trim_ascii_start();
-    let (word, rest) = line.split_once([' ', '\t'])?;
-    let rest = rest.trim_ascii_start();
-    let (name, text) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
-    let text = text.trim_ascii();
-    match word {
+    let bytes = line.as_bytes();
+    let start = skip_blanks(bytes, 0);
+    let end = word_end(bytes, start);
+    let name_start = skip_blanks(bytes, end);
+    if name_start == end {
+        return None;
+    }
+    let name_end = word_end(bytes, name_start);
+    let name = &line[name_start..name_end];
+    let text = line[name_end..].trim_ascii();
+    match &line[start..end] {
         "TYPE" => Some(Line::Type { name, kind: text }),
         "HELP" => Some(Line::Help { name, text }),
         _ => None,

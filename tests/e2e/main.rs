@@ -13,6 +13,7 @@ mod life_cycle;
 mod log_lines;
 mod no_gpu;
 mod ports;
+mod prometheus;
 mod reality;
 mod servers;
 mod streaming;
@@ -79,6 +80,10 @@ const ALONE: &[(&str, Alone)] = &[
     (
         "a_hostile_process_injects_nothing_into_the_agent",
         hostile::injects_nothing,
+    ),
+    (
+        "endpoints_are_charted_and_a_crowded_page_keeps_within_its_cap",
+        prometheus::endpoints,
     ),
     (
         "the_container_reads_no_secret_and_writes_to_its_state_only",

@@ -6,6 +6,7 @@ pub mod alerts;
 pub mod api;
 pub mod capture;
 pub mod instance;
+pub mod pages;
 pub mod place;
 pub mod processes;
 pub mod server;

@@ -188,6 +188,9 @@ impl Group {
         if at < self.members.len() {
             self.members[at] = member;
         } else {
+            // Most groups have one series, and there may be thousands of groups.
+            self.members
+                .reserve_exact(usize::from(self.members.is_empty()));
             self.members.push(member);
         }
         if let Body::Histogram(histogram) = &mut self.body {
@@ -278,6 +281,7 @@ fn put(lines: &mut Vec<Line>, free: Option<Slot>, line: Line) -> usize {
             at
         }
         _ => {
+            lines.reserve_exact(usize::from(lines.is_empty()));
             lines.push(line);
             lines.len() - 1
         }
