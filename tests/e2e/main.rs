@@ -6,6 +6,7 @@ mod agreement;
 mod alerts;
 mod binaries;
 mod gpus;
+mod host_probe;
 mod hostile;
 mod isolation;
 mod lab;
@@ -77,6 +78,10 @@ const ALONE: &[(&str, Alone)] = &[
         life_cycle::reboot,
     ),
     ("a_taken_port_is_named_with_its_holder", ports::taken),
+    (
+        "the_host_probe_answers_its_user_alone_and_may_die",
+        host_probe::beside_the_container,
+    ),
     (
         "a_hostile_process_injects_nothing_into_the_agent",
         hostile::injects_nothing,

@@ -1,8 +1,9 @@
 //! A replayed SGLang server, started as the ordinary user and ended with the test.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -31,6 +32,30 @@ impl Server {
     /// # Errors
     /// When it does not listen in time.
     pub fn start(place: &Place, capture: &str, options: &[&str]) -> anyhow::Result<Self> {
+        Self::start_into(place, capture, options, Stdio::inherit())
+    }
+
+    /// The same with its standard error, where it logs, in a file.
+    ///
+    /// # Errors
+    /// When it does not listen in time.
+    pub fn start_logging(
+        place: &Place,
+        capture: &str,
+        options: &[&str],
+        log: &Path,
+    ) -> anyhow::Result<Self> {
+        place.write(log, "")?;
+        let log = File::options().append(true).open(log)?;
+        Self::start_into(place, capture, options, log.into())
+    }
+
+    fn start_into(
+        place: &Place,
+        capture: &str,
+        options: &[&str],
+        stderr: Stdio,
+    ) -> anyhow::Result<Self> {
         let port = free_port()?;
         let control = place.dir.join(format!("server-{port}.sock"));
         let capture = place.captures.join(capture);
@@ -45,6 +70,7 @@ impl Server {
             .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(stderr)
             .spawn()
             .context("cannot start the replayed server")?;
         let server = Self {

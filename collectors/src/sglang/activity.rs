@@ -1,10 +1,14 @@
 //! Whether the engine moves. Gauges are stale when idle and counters tell the truth: a gauge is believed
 //! for a while after anything of the engine has moved.
 
+use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::measure::Measure;
 use super::snapshot::Snapshot;
+use crate::engine::{Role, Tree};
+use crate::processes::Stat;
 
 /// Age up to which a gauge other than 0 is believed. Up to 0.5.14 they are refreshed 30 s after the last
 /// batch; 12 s after the end of all load real servers still showed running requests.
@@ -49,6 +53,28 @@ pub struct Schedulers {
     pub stopped: bool,
     /// One is in uninterruptible sleep (`D`).
     pub uninterruptible: bool,
+}
+
+impl Schedulers {
+    /// Looks at the processes that run the model.
+    #[must_use]
+    pub fn read(proc_root: &Path, tree: &Tree) -> Self {
+        let mut found = Self::default();
+        for (pid, role) in &tree.members {
+            if *role != Role::Scheduler {
+                continue;
+            }
+            let Ok(text) = fs::read(proc_root.join(format!("{pid}/stat"))) else {
+                continue;
+            };
+            match Stat::parse(&text).map(|stat| stat.state) {
+                Some('T' | 't') => found.stopped = true,
+                Some('D') => found.uninterruptible = true,
+                _ => {}
+            }
+        }
+        found
+    }
 }
 
 /// The engine's movement over time.

@@ -1,9 +1,8 @@
 //! The job of one server: asks it for its page where that is allowed, and keeps what follows from its
 //! pages. Lives on when the server is started again on the same address.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use netdata_plugin::module::{Collector, Tick};
 
 use super::activity::Schedulers;
 use super::ends::Ends;
-use super::fallback::Fallback;
+use super::fallback::{Fallback, Figures};
 use super::history::History;
 use super::labels::Instances;
 use super::life::Life;
@@ -24,12 +23,12 @@ use super::starting::record_starting;
 use super::state::{Finding, State, judge};
 use super::status::status;
 use super::{Options, Servers};
-use crate::engine::{Address, Role, Tree};
+use crate::engine::{Address, Tree};
 use crate::gpu_usage;
 use crate::host_probe::HostProbe;
 use crate::http::Client;
 use crate::inference_status;
-use crate::processes::{Listener, Listeners, Stat, effective_uid};
+use crate::processes::{Listener, Listeners, effective_uid};
 
 /// Longest page taken; the longest of real servers has 100 KiB.
 const MAX_PAGE: usize = 4 * 1024 * 1024;
@@ -120,6 +119,9 @@ impl ServerCollector {
         if server.tls {
             return Err(life.unreachable("it speaks TLS, which is not supported yet"));
         }
+        if server.grpc {
+            return Err(life.unreachable("it speaks gRPC alone (--grpc-mode), and has no /metrics"));
+        }
         if life.ask_again_at.is_some_and(|at| now < at) {
             return Err(Finding::NoPage);
         }
@@ -190,13 +192,20 @@ impl ServerCollector {
     }
 
     /// Records what a server without metrics says elsewhere.
-    fn fall_back(&mut self, tree: &Tree, may_ask: bool, now: Instant, frame: &mut Frame) {
-        if let Address::Literal(address) = tree.server.address()
-            && let Some(figures) = self.fallback.read(tree, address, may_ask, now)
-            && let Some(base) = self.instances.known_server()
-        {
-            self.fallback.record(&figures, base, frame);
-        }
+    fn fall_back(
+        &mut self,
+        tree: &Tree,
+        may_ask: bool,
+        now: Instant,
+        frame: &mut Frame,
+    ) -> Option<Figures> {
+        let Address::Literal(address) = tree.server.address() else {
+            return None;
+        };
+        let figures = self.fallback.read(tree, address, may_ask, now)?;
+        self.fallback
+            .record(&figures, self.instances.known_server()?, frame);
+        Some(figures)
     }
 
     fn is_own(&self, tree: &Tree) -> bool {
@@ -230,7 +239,7 @@ impl Collector for ServerCollector {
             Some(life) => life,
             None => Life::new(&tree, self.is_own(&tree), self.options.window()),
         };
-        let schedulers = schedulers(&self.proc_root, &tree);
+        let schedulers = Schedulers::read(&self.proc_root, &tree);
         life.history
             .activity
             .observe_schedulers(schedulers, tick.now, tick.every);
@@ -266,6 +275,7 @@ impl Collector for ServerCollector {
             page,
         };
         record(&reading, &mut self.instances, frame);
+        let mut row = status(&reading, tick, &life.trouble);
         if state == State::Starting
             && let Some(base) = self.instances.known_server()
         {
@@ -273,16 +283,13 @@ impl Collector for ServerCollector {
             let seen = life.starting.look(&self.proc_root, &tree, usage.as_deref());
             record_starting(&seen, base, frame);
         }
-        self.inference
-            .read(&self.name, status(&reading, tick, &life.trouble));
         if finding == Finding::NoPage && life.own {
-            self.fall_back(
-                &tree,
-                !schedulers.stopped && !schedulers.uninterruptible,
-                tick.now,
-                frame,
-            );
+            let may_ask = !schedulers.stopped && !schedulers.uninterruptible;
+            if let Some(figures) = self.fall_back(&tree, may_ask, tick.now, frame) {
+                figures.complete(&mut row);
+            }
         }
+        self.inference.read(&self.name, row);
         self.ends.remembers(tick.now);
         record_ends(&self.ends, &self.instances, frame);
         life.enter(state);
@@ -293,25 +300,6 @@ impl Collector for ServerCollector {
     fn stretched_to(&self) -> Option<u32> {
         self.life.as_ref()?.stretch.every()
     }
-}
-
-/// What /proc says of the processes that run the model.
-fn schedulers(proc_root: &Path, tree: &Tree) -> Schedulers {
-    let mut found = Schedulers::default();
-    for (pid, role) in &tree.members {
-        if *role != Role::Scheduler {
-            continue;
-        }
-        let Ok(text) = fs::read(proc_root.join(format!("{pid}/stat"))) else {
-            continue;
-        };
-        match Stat::parse(&text).map(|stat| stat.state) {
-            Some('T' | 't') => found.stopped = true,
-            Some('D') => found.uninterruptible = true,
-            _ => {}
-        }
-    }
-    found
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use super::charts::requests::REQUESTS_IN_FLIGHT;
 use super::charts::tokens::TOKEN_THROUGHPUT;
 use crate::engine::Tree;
 use crate::host_probe::{Cursor, HostProbe, ProcessId};
+use crate::inference_status;
 use loads::Api;
 use log::Log;
 
@@ -73,6 +74,16 @@ impl Figures {
             prefill_cache: None,
             decode: None,
         }
+    }
+}
+
+impl Figures {
+    /// Fills a row for functions with what is known.
+    pub fn complete(&self, row: &mut inference_status::Reading) {
+        row.running = self.running;
+        row.queued = self.queued;
+        row.tokens_per_second = self.decode;
+        row.kv_cache_pct = self.usage.map(|share| share * 100.0);
     }
 }
 

@@ -34,7 +34,7 @@ pub fn status(reading: &Reading<'_>, tick: Tick, trouble: &str) -> inference_sta
             })
             .map(ms),
         kv_cache_pct: gauge(page.and_then(|page| kv_usage(page.snapshot))),
-        missing: missing(reading.state, trouble),
+        missing: missing(reading, trouble),
     }
 }
 
@@ -48,14 +48,14 @@ fn urgency(state: State) -> Urgency {
 }
 
 /// Why metrics are missing, and how to get them.
-fn missing(state: State, trouble: &str) -> Option<String> {
-    match state {
+fn missing(reading: &Reading<'_>, trouble: &str) -> Option<String> {
+    match reading.state {
         State::Ready | State::Stalled => None,
         State::Starting => Some("It does not listen yet: they come by themselves.".to_owned()),
-        State::NoMetrics => Some(
-            "It was started without --enable-metrics: add that to its command line and start it again."
-                .to_owned(),
-        ),
+        State::NoMetrics => Some(format!(
+            "It was started without --enable-metrics: {}.",
+            reading.server.metrics_advice()
+        )),
         State::Unreachable => Some(format!("No answer: {trouble}")),
     }
 }

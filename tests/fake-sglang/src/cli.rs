@@ -77,6 +77,10 @@ pub struct RunArgs {
     /// What requests other than for /metrics must show as a bearer's key.
     #[arg(long)]
     pub api_key: Option<String>,
+    /// Write the capture's server.log up to this percentage to standard error; then, every 2 s, the last line
+    /// that each rank wrote of each kind.
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub log: Option<u8>,
     /// CPU burnt by each scheduler, in percent of one core.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub scheduler_cpu: u8,
@@ -115,6 +119,8 @@ pub struct ServerConfig {
     /// Does not listen before it is told to.
     pub loading: bool,
     pub api_key: Option<String>,
+    /// Percentage of the capture's log that is written.
+    pub log: Option<u8>,
     /// Inherited listening socket.
     pub listener_fd: i32,
 }
@@ -137,6 +143,7 @@ impl ServerConfig {
             scheduler_cpu: args.scheduler_cpu,
             host: args.host,
             port: args.port,
+            log: args.log,
             loading: args.loading,
             api_key: args.api_key.clone(),
             listener_fd: NOT_YET,

@@ -1,6 +1,7 @@
 //! The main process: starts its helpers, answers HTTP, obeys the supervisor.
 
 mod commands;
+mod log;
 mod state;
 
 use std::io::{self, BufRead, BufReader, Write};
@@ -45,6 +46,11 @@ pub fn serve(config: ServerConfig) -> Result<()> {
         if let Report::Ready { .. } = line.parse()? {
             helpers.push(line.parse()?);
         }
+    }
+    if let Some(percent) = config.log {
+        let path = config.capture.join("server.log");
+        let lines = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        thread::spawn(move || log::replay(&lines, percent));
     }
     let server = Arc::new(Server::new(config, helpers)?);
     let counting = Arc::clone(&server);
