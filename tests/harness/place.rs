@@ -142,7 +142,11 @@ impl Place {
         self.own(path)
     }
 
-    fn own(&self, path: &Path) -> anyhow::Result<()> {
+    /// Gives a file to the user.
+    ///
+    /// # Errors
+    /// As the system's.
+    pub fn own(&self, path: &Path) -> anyhow::Result<()> {
         chown(path, Some(self.uid), Some(self.gid)).with_context(|| path.display().to_string())
     }
 

@@ -9,8 +9,6 @@ pub enum Fate {
     Ill,
     /// The driver is gone.
     NoDriver,
-    /// The driver answers nothing, not even with an error.
-    Hangs,
 }
 
 /// What is special about a GPU when they are ill.
@@ -117,7 +115,6 @@ pub fn scenario(fate: Fate) -> String {
     faults.extend(of_gpus);
     match fate {
         Fate::NoDriver => faults.push("{call: 'nvmlDeviceGetCount*', code: 9}".to_owned()),
-        Fate::Hangs => faults.push("{call: 'nvmlDeviceGet*', gpu: 0, hang: true}".to_owned()),
         Fate::Well | Fate::Ill => {}
     }
     text + &format!("faults: [{}]\n", faults.join(", "))

@@ -27,6 +27,13 @@ pub struct Stage {
 impl Stage {
     /// Starts Netdata with six simulated GPUs, all well, and the user's own `files` below `state/config`.
     pub fn start(place: &Place, name: &str, files: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let stage = Self::prepare(place, name, files)?;
+        stage.instance.start()?;
+        Ok(stage)
+    }
+
+    /// The same, not started yet.
+    pub fn prepare(place: &Place, name: &str, files: &[(&str, &str)]) -> anyhow::Result<Self> {
         let scenario_file = place.dir.join(format!("{name}.yaml"));
         place.write(&scenario_file, &scenario(Fate::Well))?;
         let library = place.dist.join("simulated/libnvidia-ml.so.1");
@@ -35,7 +42,6 @@ impl Stage {
         let flags = ["--nvml-library", library, "--bind", &bind];
         let instance = Instance::new(place, name, &flags)?;
         own_files(place, &instance, files)?;
-        instance.start()?;
         Ok(Self {
             instance,
             place: place.clone(),
