@@ -27,6 +27,12 @@ pub struct Args {
     /// Print one complete reading of everything found (two ticks: rates need two), then end.
     #[arg(long)]
     pub once: bool,
+    /// List the modules and the jobs that each has now, then end.
+    #[arg(short, long, conflicts_with_all = ["once", "check"])]
+    pub list: bool,
+    /// Read every configuration file, say each mistake, then end: 0 if there is none, else 1.
+    #[arg(long, conflicts_with = "once")]
+    pub check: bool,
     /// Tell the plugin inside the container what only a process outside can read; ends with standard input.
     #[arg(long, value_name = "SOCKET", hide = true)]
     pub host_probe: Option<PathBuf>,

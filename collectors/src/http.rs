@@ -49,6 +49,12 @@ impl Client {
         if !is_own(address.ip()) {
             bail!("{address} is not an address of this host: it is not contacted");
         }
+        Ok(Self::elsewhere(address, path, timeout, max_body))
+    }
+
+    /// The same for an address of any host: only for one that the configuration names.
+    #[must_use]
+    pub fn elsewhere(address: SocketAddr, path: &str, timeout: Duration, max_body: usize) -> Self {
         let config = Config::builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -63,13 +69,13 @@ impl Client {
             .accept_encoding("identity")
             .build();
         let agent = ureq::Agent::with_parts(config, DefaultConnector::default(), Only(address));
-        Ok(Self {
+        Self {
             agent,
             url: format!("http://{address}{path}"),
             timeout,
             max_body,
             bearer: None,
-        })
+        }
     }
 
     /// The same, with `key` in the header `Authorization` of every request.

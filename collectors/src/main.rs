@@ -7,6 +7,7 @@
 #[cfg(feature = "count-allocations")]
 mod allocations;
 mod args;
+mod check;
 mod config;
 #[cfg(test)]
 mod documented;
@@ -23,6 +24,7 @@ mod histogram;
 mod host_probe;
 mod http;
 mod inference_status;
+mod list;
 mod modules;
 mod nvidia;
 mod processes;
@@ -70,10 +72,23 @@ fn main() -> ExitCode {
         level
     };
     netdata_plugin::log::init(PLUGIN, level, !agent.present && stderr().is_terminal());
+    let config = config::Source {
+        user: args
+            .config_dir
+            .clone()
+            .or_else(|| agent.user_config_dir.clone()),
+        stock: agent.stock_config_dir.clone(),
+        update_every: args.update_every,
+    };
+    if args.check {
+        let (text, in_order) = check::check(&config);
+        print!("{text}");
+        return ExitCode::from(u8::from(!in_order));
+    }
     let outcome = match &args.host_probe {
         Some(socket) => host_probe::serve(socket),
         None if args.nvml_helper => nvidia::helper::serve(),
-        None => run(&args, agent),
+        None => run(&args, agent, config),
     };
     #[cfg(feature = "count-allocations")]
     log::info!("allocations: {}", allocations::count());
@@ -86,16 +101,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args, agent: Agent) -> anyhow::Result<()> {
+fn run(args: &Args, agent: Agent, config: config::Source) -> anyhow::Result<()> {
     let output = Output::new(stdout());
-    let config = config::Source {
-        user: args
-            .config_dir
-            .clone()
-            .or_else(|| agent.user_config_dir.clone()),
-        stock: agent.stock_config_dir.clone(),
-        update_every: args.update_every,
-    };
+    known_modules(&args.modules)?;
     let context = Context {
         proc_root: host_proc(agent.host_prefix.as_deref()),
         gpu_usage: Arc::default(),
@@ -107,12 +115,16 @@ fn run(args: &Args, agent: Agent) -> anyhow::Result<()> {
         inference: Arc::default(),
         config,
     };
+    if args.list {
+        output.write(list::list(&context, &args.modules, args.job.as_deref()).as_bytes());
+        return Ok(());
+    }
     log::info!(
         "version {}, reading {}",
         env!("CARGO_PKG_VERSION"),
         context.proc_root.display()
     );
-    let modules = open_modules(args, &context)?;
+    let modules = open_modules(args, &context);
     if modules.is_empty() {
         log::info!("rs.d.conf switches every module off: ending");
         output.write(DISABLE);
@@ -136,16 +148,8 @@ fn run(args: &Args, agent: Agent) -> anyhow::Result<()> {
 
 /// Every module that may run: those asked for, or those that rs.d.conf switches on now or later. None if it
 /// switches all of them off.
-fn open_modules(args: &Args, context: &Context) -> anyhow::Result<Vec<OpenModule>> {
+fn open_modules(args: &Args, context: &Context) -> Vec<OpenModule> {
     let known: Vec<&'static str> = MODULES.iter().map(|module| module.name).collect();
-    for name in &args.modules {
-        if !known.contains(&name.as_str()) {
-            anyhow::bail!(
-                "there is no module {name:?}; there are {}",
-                known.join(", ")
-            );
-        }
-    }
     let switches = args.modules.is_empty().then(|| {
         let switches = Switches::new(&context.config, known.clone());
         Arc::new(Mutex::new(switches))
@@ -153,18 +157,30 @@ fn open_modules(args: &Args, context: &Context) -> anyhow::Result<Vec<OpenModule
     if let Some(switches) = &switches {
         let mut switches = switches.lock().unwrap_or_else(PoisonError::into_inner);
         if !known.iter().any(|module| switches.runs(module)) {
-            return Ok(vec![]);
+            return vec![];
         }
     }
     let wanted = MODULES
         .iter()
         .filter(|module| switches.is_some() || args.modules.iter().any(|name| name == module.name));
-    Ok(wanted
+    wanted
         .map(|module| {
             let switched = Switched::new(module, context, switches.as_ref(), args.job.as_deref());
             OpenModule::new(module.name, Box::new(switched))
         })
-        .collect())
+        .collect()
+}
+
+/// Refuses a module asked for that there is not.
+fn known_modules(asked: &[String]) -> anyhow::Result<()> {
+    let known: Vec<&str> = MODULES.iter().map(|module| module.name).collect();
+    match asked.iter().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => anyhow::bail!(
+            "there is no module {name:?}; there are {}",
+            known.join(", ")
+        ),
+    }
 }
 
 /// The /proc that shows the host's processes. Rootless Apptainer shares the host's process namespace, so

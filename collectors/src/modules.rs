@@ -32,7 +32,6 @@ pub struct Module {
     /// configuration may be corrected: both are discovery's business.
     pub open: fn(&Context) -> Box<dyn Discover>,
     /// What it may be told in `rs.d/<name>.conf`.
-    #[allow(dead_code)]
     pub config: config::Kind,
 }
 

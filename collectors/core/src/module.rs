@@ -58,6 +58,8 @@ pub struct Settings {
     pub longest_pause: Option<Duration>,
     /// Whose charts they are; `None`: the agent's own.
     pub host: Option<Arc<Host>>,
+    /// Listed by name in the configuration, rather than found.
+    pub listed: bool,
     /// Differs when anything differs that was configured: a job found with another revision than the one
     /// that runs takes its place.
     pub revision: u64,

@@ -32,6 +32,10 @@ pub trait Options: DeserializeOwned + Clone + PartialEq + Send + 'static {
     /// Most jobs that may be listed: 1 where the module has a single job that finds its things itself.
     const MAX_JOBS: usize = MAX_JOBS;
 
+    /// Keys that every listed job has to have although they have a default at the top of the file, where
+    /// they mean nothing.
+    const NEEDED: &'static [&'static str] = &[];
+
     /// What several options together have to fulfil.
     ///
     /// # Errors
@@ -139,6 +143,7 @@ impl<T: Options> JobConfig<T> {
                     .autodetection_retry
                     .map(|retry| Duration::from_secs(retry.get().into())),
                 host: self.host.clone(),
+                listed: !self.name.is_empty(),
                 revision: self.revision,
             },
             start: Box::new(start),
@@ -318,6 +323,10 @@ impl Reader<'_> {
             let entry = entries.iter().find(|(key, _)| key.name == wanted);
             entry.map_or(node.place, |(_, value)| value.place)
         };
+        let absent = |key: &&&str| !entries.iter().any(|(known, _)| known.name == ***key);
+        if let (Some(_), Some(key)) = (name, T::NEEDED.iter().find(absent)) {
+            missing.get_or_insert(format!("{key} is missing"));
+        }
         let vnode = shared.as_ref().and_then(|shared| shared.vnode.as_ref());
         let host = vnode.and_then(|wanted| self.hosts.iter().find(|host| host.name == *wanted));
         if let (Some(wanted), None) = (vnode, host) {
@@ -339,7 +348,7 @@ impl Reader<'_> {
         let mut hasher = DefaultHasher::new();
         (node, host).hash(&mut hasher);
         match (shared, options, missing) {
-            (Some(shared), Some(options), _) => Found::Sound(JobConfig {
+            (Some(shared), Some(options), None) => Found::Sound(JobConfig {
                 name: name.unwrap_or_default().to_owned(),
                 shared,
                 options,

@@ -53,4 +53,4 @@ pub use live::Live;
 pub use source::{Kind, Source};
 pub use switches::Switches;
 #[allow(unused_imports)]
-pub use values::{FilePath, Patterns, Seconds, Url, Whole, selected};
+pub use values::{FilePath, Patterns, Seconds, Selection, Url, Whole};

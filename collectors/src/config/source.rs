@@ -33,7 +33,6 @@ pub struct Source {
 
 /// What the registry knows of a module's options.
 #[derive(Clone, Copy)]
-#[allow(dead_code)] // Read by --check.
 pub struct Kind {
     /// Every mistake in the module's file.
     pub check: fn(&Source) -> Vec<Problem>,
@@ -98,6 +97,34 @@ impl Source {
             }
             Err(problem) => (vec![], vec![problem]),
         }
+    }
+
+    /// The file in use for each name: `rs.d.conf` and one for each module; `None` where there is none.
+    #[must_use]
+    pub fn in_use(&self, modules: &[&str]) -> Vec<(String, Option<PathBuf>)> {
+        let names = modules.iter().map(|module| format!("rs.d/{module}.conf"));
+        let names = std::iter::once(PLUGIN.to_owned()).chain(names);
+        let used = |name: &String| self.candidates(name).into_iter().find(|path| path.exists());
+        names
+            .map(|name| {
+                let file = used(&name);
+                (name, file)
+            })
+            .collect()
+    }
+
+    /// A directory given that is none.
+    #[must_use]
+    pub fn problems_of_dirs(&self) -> Vec<Problem> {
+        let dirs = [&self.user, &self.stock].into_iter().flatten();
+        dirs.filter(|dir| !dir.is_dir())
+            .map(|dir| Problem {
+                file: dir.as_path().into(),
+                place: None,
+                job: None,
+                what: "there is no such directory".to_owned(),
+            })
+            .collect()
     }
 
     /// Every file that a module's configuration depends on, there or not.

@@ -5,8 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use regex::{Regex, RegexBuilder};
-use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Unexpected, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 use ureq::http::Uri;
 
 /// Longest regular expression.
@@ -69,14 +69,19 @@ impl<'de, const MIN: u32, const MAX: u32> Deserialize<'de> for Whole<MIN, MAX> {
 
 /// Regular expressions, one or a list; each has to match the whole of a text.
 #[derive(Clone, Debug, Default)]
-pub struct Patterns(Vec<Regex>);
+pub struct Patterns {
+    /// As written.
+    texts: Vec<String>,
+    /// Matching the whole of a text.
+    whole: Vec<Regex>,
+}
 
 impl Patterns {
     /// Whether one of them matches one of `texts`.
     #[must_use]
     pub fn match_any(&self, texts: &[&str]) -> bool {
         let matches = |pattern: &Regex| texts.iter().any(|text| pattern.is_match(text));
-        self.0.iter().any(matches)
+        self.whole.iter().any(matches)
     }
 
     fn add<E: de::Error>(&mut self, text: &str) -> Result<(), E> {
@@ -85,7 +90,7 @@ impl Patterns {
                 "a regular expression may have {MAX_PATTERN} bytes"
             )));
         }
-        if self.0.len() == MAX_PATTERNS {
+        if self.texts.len() == MAX_PATTERNS {
             return Err(E::custom(format!(
                 "there may be {MAX_PATTERNS} regular expressions"
             )));
@@ -103,28 +108,44 @@ impl Patterns {
                 why.trim_start_matches("error: ")
             ))
         })?;
-        self.0.push(pattern);
+        self.whole.push(pattern);
+        self.texts.push(text.to_owned());
         Ok(())
     }
 }
 
-/// Whether `include` and `exclude` let through something that goes by `texts`: one of them matches
-/// `include` (or there is none), and none matches `exclude`.
-#[must_use]
-pub fn selected(include: &Patterns, exclude: &Patterns, texts: &[&str]) -> bool {
-    (include.0.is_empty() || include.match_any(texts)) && !exclude.match_any(texts)
+/// A module's keys `include` and `exclude`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    /// What is let through; everything if there is no pattern.
+    pub include: Patterns,
+    /// What is not, whatever `include` says.
+    pub exclude: Patterns,
+}
+
+impl Selection {
+    /// Whether something that goes by any of `texts` is let through.
+    #[must_use]
+    pub fn lets_through(&self, texts: &[&str]) -> bool {
+        let included = self.include.texts.is_empty() || self.include.match_any(texts);
+        included && !self.exclude.match_any(texts)
+    }
 }
 
 impl PartialEq for Patterns {
     fn eq(&self, other: &Self) -> bool {
-        self.0
-            .iter()
-            .map(Regex::as_str)
-            .eq(other.0.iter().map(Regex::as_str))
+        self.texts == other.texts
     }
 }
 
 impl Eq for Patterns {}
+
+/// As the list that it is read from: a helper process is told of it.
+impl Serialize for Patterns {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(&self.texts)
+    }
+}
 
 impl<'de> Deserialize<'de> for Patterns {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -118,6 +118,13 @@ impl Server {
         }
     }
 
+    /// What selectors in configurations may call it: address, model, engine, and the `user` who runs it.
+    #[must_use]
+    pub fn known_as<'a>(&'a self, address: &'a str, user: &'a str) -> [&'a str; 4] {
+        let model = self.model.as_deref().unwrap_or_default();
+        [address, model, self.engine, user]
+    }
+
     /// How to change the running command line so that there are metrics. Arguments are not repeated: they may
     /// hold keys.
     #[must_use]

@@ -15,7 +15,6 @@ mod watch;
 mod worker;
 mod xid;
 
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +23,7 @@ use netdata_plugin::frame::Frame;
 use netdata_plugin::module::{Collector, Discover, Job, Tick};
 use serde::Deserialize;
 
-use crate::config::{self, Configured, Kind, Live};
+use crate::config::{self, Configured, Kind, Live, Patterns, Seconds, Selection};
 use crate::gpu_usage;
 use crate::modules::{Context, Module};
 use reading::Settings;
@@ -44,7 +43,7 @@ pub const MODULE: Module = Module {
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
     /// Seconds between two readings of who uses the GPUs, which stall the driver for milliseconds.
-    pub processes_every: NonZeroU32,
+    pub processes_every: Seconds,
     /// Commands of a user with a line of their own in the charts by process.
     pub top_processes: u8,
     /// Whether charts name users other than the one who runs this.
@@ -53,6 +52,10 @@ pub struct Options {
     pub held_idle_after: NonZeroU32,
     /// NVML: a name for the dynamic linker to find, or a path.
     pub library: String,
+    /// GPUs to chart, by UUID, index or product name; all if there are none.
+    pub include: Patterns,
+    /// GPUs to leave out.
+    pub exclude: Patterns,
 }
 
 impl Default for Options {
@@ -60,11 +63,13 @@ impl Default for Options {
         const FIVE: NonZeroU32 = NonZeroU32::new(5).unwrap();
         const HALF_AN_HOUR: NonZeroU32 = NonZeroU32::new(1800).unwrap();
         Self {
-            processes_every: FIVE,
+            processes_every: Seconds::new(5),
             top_processes: 10,
             identify_users: false,
             held_idle_after: HALF_AN_HOUR,
             library: "libnvidia-ml.so.1".to_owned(),
+            include: Patterns::default(),
+            exclude: Patterns::default(),
         }
     }
 }
@@ -104,6 +109,10 @@ impl Discover for Gpus {
         let start = move || {
             let settings = Settings {
                 library: options.library,
+                selection: Selection {
+                    include: options.include,
+                    exclude: options.exclude,
+                },
                 proc_root,
                 processes_every: Duration::from_secs(options.processes_every.get().into()),
                 top_processes: options.top_processes.into(),

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::processes;
 use super::read::{Progress, Reader, Trouble};
 use super::snapshot::{Identity, Snapshot};
+use crate::config::Selection;
 use crate::processes::Users;
 
 /// What a reading needs to know.
@@ -25,6 +26,8 @@ pub struct Settings {
     pub top_processes: usize,
     /// Whether other users are named.
     pub identify_users: bool,
+    /// GPUs that the configuration wants.
+    pub selection: Selection,
     /// GPUs that are left alone, because their calls hang.
     pub skip: Vec<Identity>,
     /// Whether XID errors are waited for.

@@ -18,7 +18,7 @@ use netdata_plugin::frame::Frame;
 use netdata_plugin::module::{Collector, Discover, Job, Tick};
 use serde::Deserialize;
 
-use crate::config::{self, Configured, Kind, Live};
+use crate::config::{self, Configured, Kind, Live, Patterns, Selection};
 use crate::host_probe::HostProbe;
 use crate::inference_status;
 use crate::modules::Module;
@@ -39,10 +39,15 @@ pub const MODULE: Module = Module {
     config: Kind::of::<Options>(),
 };
 
-/// `rs.d/servers.conf`: nothing beyond what every module has.
+/// `rs.d/servers.conf`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Options {}
+pub struct Options {
+    /// Servers to chart, by address, model, engine or user; all if there are none.
+    pub include: Patterns,
+    /// Servers to leave out.
+    pub exclude: Patterns,
+}
 
 impl config::Options for Options {
     const MODULE: &'static str = "servers";
@@ -65,9 +70,16 @@ impl Discover for Servers {
         };
         let (proc_root, host_probe) = (self.proc_root.clone(), Arc::clone(&self.host_probe));
         let inference = Arc::clone(&self.inference);
+        let selection = Selection {
+            include: config.options.include.clone(),
+            exclude: config.options.exclude.clone(),
+        };
         let start = move || {
             let own = nix::unistd::geteuid().as_raw();
-            let collector = Processes(Watch::new(&proc_root, own, host_probe), inference);
+            let collector = Processes(
+                Watch::new(&proc_root, own, host_probe, selection),
+                inference,
+            );
             Ok(Box::new(collector) as Box<dyn Collector>)
         };
         Ok(vec![config.job(config.name_or("processes"), start)])

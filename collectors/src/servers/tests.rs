@@ -10,6 +10,7 @@ use netdata_plugin::module::{Collector as _, Tick};
 use super::Processes;
 use super::charts::{PROCESS_CPU, PROCESS_MEMORY, PROCESSES};
 use super::watch::Watch;
+use crate::config::Selection;
 use crate::engine::Role;
 use crate::host_probe::HostProbe;
 use crate::processes::tests::FakeProc;
@@ -45,7 +46,10 @@ impl Host {
     fn new() -> Self {
         let proc = FakeProc::new();
         proc.passwd("root:x:0:0::/:\nmarie:x:1000:1000::/:\nnobody:x:65534:65534::/:\n");
-        let job = Processes(Watch::new(proc.path(), OWN_UID, no_probe()), Arc::default());
+        let job = Processes(
+            Watch::new(proc.path(), OWN_UID, no_probe(), Selection::default()),
+            Arc::default(),
+        );
         Self {
             proc,
             job,
@@ -374,7 +378,12 @@ fn a_host_without_servers_has_no_charts_and_no_error() {
 fn a_proc_that_cannot_be_listed_is_an_error_that_names_it() {
     let mut host = Host::with_server();
     host.job = Processes(
-        Watch::new("/nonexistent/proc".as_ref(), OWN_UID, no_probe()),
+        Watch::new(
+            "/nonexistent/proc".as_ref(),
+            OWN_UID,
+            no_probe(),
+            Selection::default(),
+        ),
         Arc::default(),
     );
     let tick = Tick {

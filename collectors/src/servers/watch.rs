@@ -12,6 +12,7 @@ use netdata_plugin::chart::Instance;
 use super::cpu::CpuRates;
 use super::outside::{Outside, Place};
 use super::usage::Usage;
+use crate::config::Selection;
 use crate::engine::{self, Processes, Role, Tree};
 use crate::host_probe::{HostProbe, ProcessId};
 use crate::inference_status::Server;
@@ -32,6 +33,7 @@ pub struct Watch {
     table: Processes,
     users: Users,
     own_uid: u32,
+    selection: Selection,
     page_bytes: u64,
     cpu: CpuRates,
     scan_at: Option<Instant>,
@@ -65,9 +67,15 @@ pub struct OfRole {
 }
 
 impl Watch {
-    /// Reads the /proc at `root`. `own_uid` is the user whose name may be shown.
+    /// Reads the /proc at `root`, for the servers in `selection`. `own_uid` is the user whose name may be
+    /// shown.
     #[must_use]
-    pub fn new(root: &Path, own_uid: u32, host_probe: Arc<HostProbe>) -> Self {
+    pub fn new(
+        root: &Path,
+        own_uid: u32,
+        host_probe: Arc<HostProbe>,
+        selection: Selection,
+    ) -> Self {
         Self {
             outside: Outside::new(Arc::clone(&host_probe)),
             host_probe,
@@ -75,6 +83,7 @@ impl Watch {
             table: Processes::new(root, engine::identify),
             users: Users::new(root, own_uid),
             own_uid,
+            selection,
             page_bytes: page_bytes(),
             cpu: CpuRates::new(),
             scan_at: None,
@@ -127,6 +136,11 @@ impl Watch {
             let restarts = self.restarts.of(&chart_type, (tree.pid, tree.start_ticks));
             taken.insert(chart_type);
             let user = self.users.label(uid);
+            let address = tree.server.name();
+            let known_as = tree.server.known_as(&address, user);
+            if !self.selection.lets_through(&known_as) {
+                continue;
+            }
             let place = self.outside.place(main(&tree));
             let known = |known: &Watched| known.is(&tree, user) && known.place == place;
             let known = before.iter().position(known);
@@ -340,7 +354,12 @@ mod tests {
             &["python", "-m", "sglang.launch_server"],
         );
         proc.process(11, 10, "sglang::schedul", 'S', &["sglang::scheduler"]);
-        let mut watch = Watch::new(proc.path(), 1000, Arc::new(HostProbe::new(None)));
+        let mut watch = Watch::new(
+            proc.path(),
+            1000,
+            Arc::new(HostProbe::new(None)),
+            Selection::default(),
+        );
         let now = Instant::now();
         assert!(watch.scan_if_due(now).unwrap());
         assert!(!watch.scan_if_due(now).unwrap());

@@ -16,6 +16,7 @@ use super::fallback::{Fallback, Figures};
 use super::history::History;
 use super::labels::Instances;
 use super::life::Life;
+use super::named;
 use super::record::{Page, Reading, record, record_ends};
 use super::scrape::Reader;
 use super::snapshot::Snapshot;
@@ -73,7 +74,13 @@ impl ServerCollector {
         gpu_usage: Arc<gpu_usage::Slot>,
     ) -> Self {
         Self {
-            fallback: Fallback::new(host_probe, options.api_key_file.clone()),
+            fallback: Fallback::new(
+                host_probe,
+                options
+                    .api_key_file
+                    .as_ref()
+                    .map(|file| file.as_path().to_owned()),
+            ),
             name,
             servers,
             proc_root,
@@ -136,7 +143,8 @@ impl ServerCollector {
     ) -> Result<Fetched, Finding> {
         let client = match life.client.take() {
             Some(client) => client,
-            None => Client::new(address, "/metrics", self.options.timeout(), MAX_PAGE)
+            None => self
+                .client(tree, address)
                 .map_err(|error| life.unreachable(&format!("{error:#}")))?,
         };
         let asked = Instant::now();
@@ -179,6 +187,17 @@ impl ServerCollector {
         })
     }
 
+    /// Another host is asked only where the configuration names it.
+    fn client(&self, tree: &Tree, address: SocketAddr) -> anyhow::Result<Client> {
+        let page = named::page(self.options.url.as_ref());
+        let (timeout, most) = (self.options.timeout(), MAX_PAGE);
+        if named::only_named(tree) {
+            Ok(Client::elsewhere(address, page, timeout, most))
+        } else {
+            Client::new(address, page, timeout, most)
+        }
+    }
+
     /// Notes that the process at hand is gone. Another user's is no business of this one's alerts, and anybody
     /// can start and end processes that look like servers.
     fn end(&mut self, tick: Tick) {
@@ -214,6 +233,9 @@ impl ServerCollector {
 
     /// Who listens where the server says it does.
     fn listener(&self, tree: &Tree, address: SocketAddr) -> Listener {
+        if named::only_named(tree) {
+            return Listener::Own;
+        }
         // A process without an owner has just ended, and what listens there now is another's.
         effective_uid(&self.proc_root, tree.pid).map_or(Listener::None, |uid| {
             Listeners::read(&self.proc_root).at(address.ip(), address.port(), uid)

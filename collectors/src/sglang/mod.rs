@@ -14,6 +14,7 @@ mod labels;
 mod life;
 mod marks;
 mod measure;
+mod named;
 mod ranks;
 mod record;
 #[cfg(any(test, fuzzing))]
@@ -31,8 +32,7 @@ mod throughput;
 mod unlisted;
 mod versions;
 
-use std::collections::BTreeMap;
-use std::num::NonZeroU32;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -41,13 +41,13 @@ use anyhow::Context as _;
 use netdata_plugin::module::{Collector, Discover, Job};
 use serde::Deserialize;
 
-use crate::config::{self, JobConfig, Kind, Live};
+use crate::config::{self, FilePath, JobConfig, Kind, Live, Patterns, Seconds, Selection, Url};
 use crate::engine::{Address, Processes, Tree, identify, locate, trees};
 use crate::gpu_usage;
 use crate::host_probe::HostProbe;
 use crate::inference_status;
 use crate::modules::{Context, Module};
-use crate::processes::{Listener, Listeners, effective_uid};
+use crate::processes::{Listener, Listeners, Users, effective_uid};
 use collector::ServerCollector;
 use router::RouterCollector;
 
@@ -62,27 +62,33 @@ pub const MODULE: Module = Module {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
+    /// Of a listed job: the page with the metrics, or the server.
+    pub url: Option<Url>,
+    /// Servers to chart of those found, by address, model or user; all if there are none.
+    pub include: Patterns,
+    /// Servers to leave out of those found.
+    pub exclude: Patterns,
     /// Seconds after which a server that has not answered is given up for this time.
-    pub timeout: NonZeroU32,
+    pub timeout: Seconds,
     /// Seconds over which percentiles are taken.
-    pub window: NonZeroU32,
+    pub window: Seconds,
     /// Seconds for which the end of a server is remembered, and charted after it.
-    pub ends_window: NonZeroU32,
+    pub ends_window: Seconds,
     /// A file with the API key for servers that have neither metrics nor a log, and want one.
-    pub api_key_file: Option<PathBuf>,
+    pub api_key_file: Option<FilePath>,
     /// Thresholds that latencies shall keep to.
     pub slo: slo::Slo,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        const THREE: NonZeroU32 = NonZeroU32::new(3).unwrap();
-        const SIXTY: NonZeroU32 = NonZeroU32::new(60).unwrap();
-        const HOUR: NonZeroU32 = NonZeroU32::new(3600).unwrap();
         Self {
-            timeout: THREE,
-            window: SIXTY,
-            ends_window: HOUR,
+            url: None,
+            include: Patterns::default(),
+            exclude: Patterns::default(),
+            timeout: Seconds::new(3),
+            window: Seconds::new(60),
+            ends_window: Seconds::new(3600),
             api_key_file: None,
             slo: slo::Slo::default(),
         }
@@ -93,6 +99,19 @@ impl config::Options for Options {
     const MODULE: &'static str = "sglang";
     /// More where a scrape costs its server much.
     const UPDATE_EVERY: u32 = 5;
+    const NEEDED: &'static [&'static str] = &["url"];
+
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        let Some(url) = &self.url else { return Ok(()) };
+        let what = if url.tls() {
+            "this module speaks no TLS: list the server in rs.d/prometheus.conf"
+        } else if named::address(url).is_none() {
+            "names are not looked up: write the host's address"
+        } else {
+            return Ok(());
+        };
+        Err(("url", what.to_owned()))
+    }
 }
 
 impl Options {
@@ -126,12 +145,16 @@ impl Servers {
     }
 }
 
+/// Servers by name.
+type ByName = BTreeMap<String, Arc<Tree>>;
+
 /// Finds a job for each server.
 struct Finder {
     config: Live<Options>,
     proc_root: PathBuf,
     host_probe: Arc<HostProbe>,
     processes: Processes,
+    users: Users,
     servers: Arc<Servers>,
     inference: Arc<inference_status::Slot>,
     gpu_usage: Arc<gpu_usage::Slot>,
@@ -145,6 +168,7 @@ impl Finder {
             proc_root: context.proc_root.clone(),
             host_probe: Arc::clone(&context.host_probe),
             processes: Processes::new(&context.proc_root, identify),
+            users: Users::new(&context.proc_root, nix::unistd::geteuid().as_raw()),
             servers: Arc::default(),
             inference: Arc::clone(&context.inference),
             gpu_usage: Arc::clone(&context.gpu_usage),
@@ -152,15 +176,16 @@ impl Finder {
         }
     }
 
-    fn job(&self, name: &str, config: &JobConfig<Options>) -> Job {
+    /// The job `name` for the server that goes by `server`.
+    fn job(&self, name: &str, server: String, config: &JobConfig<Options>) -> Job {
         let (proc_root, options) = (self.proc_root.clone(), config.options.clone());
         let host_probe = Arc::clone(&self.host_probe);
         let inference = Arc::clone(&self.inference);
         let gpu_usage = Arc::clone(&self.gpu_usage);
-        let (own_name, servers) = (name.to_owned(), Arc::clone(&self.servers));
+        let servers = Arc::clone(&self.servers);
         config.job(name, move || {
             let collector = ServerCollector::new(
-                own_name, servers, proc_root, host_probe, options, inference, gpu_usage,
+                server, servers, proc_root, host_probe, options, inference, gpu_usage,
             );
             Ok(Box::new(collector) as Box<dyn Collector>)
         })
@@ -174,10 +199,9 @@ impl Finder {
             Ok(Box::new(collector) as Box<dyn Collector>)
         })
     }
-}
 
-impl Discover for Finder {
-    fn discover(&mut self) -> anyhow::Result<Vec<Job>> {
+    /// The servers and the routers that run.
+    fn find(&mut self) -> anyhow::Result<(ByName, ByName)> {
         self.processes
             .scan(Instant::now())
             .with_context(|| format!("listing {}", self.proc_root.display()))?;
@@ -189,15 +213,52 @@ impl Discover for Finder {
             |pid| Some(self.processes.get(pid)?.start_ticks),
         );
         prefer_listening(&mut trees, &self.proc_root);
-        let (routers, trees) = trees.into_iter().partition(|tree| tree.server.router);
-        let (routers, servers) = (by_name(routers), by_name(trees));
-        let base = self.config.refresh().and_then(|config| config.base.clone());
-        let Some(base) = base else {
+        let (routers, servers) = trees.into_iter().partition(|tree| tree.server.router);
+        Ok((by_name(servers), by_name(routers)))
+    }
+
+    /// Whether the configuration wants a server that was found.
+    fn wants(&self, tree: &Tree, name: &str, options: &Options) -> bool {
+        let selection = Selection {
+            include: options.include.clone(),
+            exclude: options.exclude.clone(),
+        };
+        let user = self.users.label(effective_uid(&self.proc_root, tree.pid));
+        selection.lets_through(&tree.server.known_as(name, user))
+    }
+}
+
+impl Discover for Finder {
+    fn discover(&mut self) -> anyhow::Result<Vec<Job>> {
+        let Some(config) = self.config.refresh().cloned() else {
             return Ok(vec![]);
         };
-        let jobs = servers.keys().map(|name| self.job(name, &base));
-        let router_jobs = routers.keys().map(|name| self.router_job(name, &base));
-        let jobs = jobs.chain(router_jobs).collect();
+        let (mut servers, mut routers) = self.find()?;
+        if let Some(base) = &config.base {
+            servers.retain(|name, tree| {
+                named::is_listed(name, &config.jobs) || self.wants(tree, name, &base.options)
+            });
+            routers.retain(|name, tree| self.wants(tree, name, &base.options));
+        }
+        let mut jobs = Vec::new();
+        let mut listed = BTreeSet::new();
+        for job in &config.jobs {
+            let Some(address) = job.options.url.as_ref().and_then(named::address) else {
+                continue;
+            };
+            // Of two jobs with one server the first has it: their charts would be the same.
+            if listed.insert(address.to_string()) {
+                let server = servers.entry(address.to_string());
+                server.or_insert_with(|| Arc::new(named::tree(address)));
+                jobs.push(self.job(&job.name, address.to_string(), job));
+            }
+        }
+        if let Some(base) = &config.base {
+            let found = servers.keys().filter(|name| !listed.contains(*name));
+            jobs.extend(found.map(|name| self.job(name, name.clone(), base)));
+            let found = routers.keys().filter(|name| !listed.contains(*name));
+            jobs.extend(found.map(|name| self.router_job(name, base)));
+        }
         self.servers.replace(servers);
         self.routers.replace(routers);
         Ok(jobs)

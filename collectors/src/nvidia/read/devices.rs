@@ -13,6 +13,7 @@ use super::nvlink::NvLinks;
 use super::progress::Progress;
 use super::sm_time::SmTime;
 use super::{fast, health, mig};
+use crate::config::Selection;
 use crate::nvidia::snapshot::{Gpu, Identity, Snapshot, State};
 
 /// The GPUs, and what was read of them.
@@ -25,6 +26,8 @@ pub struct Devices {
     /// GPUs that are not touched, because their calls hang.
     skip: Vec<Identity>,
     progress: Arc<Progress>,
+    /// Those that the configuration wants.
+    selection: Selection,
     /// What was read last.
     pub snapshot: Snapshot,
 }
@@ -85,11 +88,13 @@ impl Handle {
 }
 
 impl Devices {
-    /// None yet. GPUs in `skip` will not be touched; `progress` is told every call.
-    pub fn new(skip: Vec<Identity>, progress: Arc<Progress>) -> Self {
+    /// None yet. Only GPUs in `selection` will be there, and those in `skip` will not be touched; `progress` is
+    /// told every call.
+    pub fn new(skip: Vec<Identity>, progress: Arc<Progress>, selection: Selection) -> Self {
         Self {
             skip,
             progress,
+            selection,
             ..Self::default()
         }
     }
@@ -158,6 +163,11 @@ impl Devices {
                     continue;
                 }
             };
+            let number = index.to_string();
+            let known_as = [id.uuid.as_str(), &number, &id.product_name];
+            if !self.selection.lets_through(&known_as) {
+                continue;
+            }
             let (mut entry, mut gpu) =
                 match known.iter().position(|(_, gpu)| gpu.id.uuid == id.uuid) {
                     Some(at) => known.swap_remove(at),

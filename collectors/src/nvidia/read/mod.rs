@@ -134,7 +134,11 @@ impl Reader {
         let mut reader = Self {
             nvml,
             library: library.to_owned(),
-            devices: Devices::new(settings.skip.clone(), Arc::clone(&progress)),
+            devices: Devices::new(
+                settings.skip.clone(),
+                Arc::clone(&progress),
+                settings.selection.clone(),
+            ),
             events: Arc::new(events),
             progress,
             shared: Shared {
@@ -151,6 +155,9 @@ impl Reader {
         if gpus.is_empty() {
             return Err(match refusal {
                 Some(error) => reader.explain(&error).into(),
+                None if count > 0 => {
+                    anyhow!("include and exclude of rs.d/nvidia.conf leave out all {count} GPUs")
+                }
                 None => anyhow!(
                     "the NVIDIA driver is loaded but shows no GPU to this user; GPU charts are off \
                      until it does. Check `nvidia-smi -L` on the host"

@@ -13,7 +13,12 @@ use crate::servers::watch::Watch;
 const SERVER: &[&str] = &["python", "-m", "sglang.launch_server"];
 
 fn watch(proc: &FakeProc) -> Watch {
-    Watch::new(proc.path(), 1000, Arc::new(HostProbe::new(None)))
+    Watch::new(
+        proc.path(),
+        1000,
+        Arc::new(HostProbe::new(None)),
+        crate::config::Selection::default(),
+    )
 }
 
 fn stat(proc: &FakeProc, pid: u32, start: u64, (minor, major): (u64, u64), threads: u64) {

@@ -1,5 +1,6 @@
 //! A copy of the simulated library, and scenarios for it.
 
+use crate::config::Selection;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -117,6 +118,7 @@ impl Simulated {
             processes_every: Duration::from_secs(5),
             top_processes: 10,
             identify_users: false,
+            selection: Selection::default(),
             skip: vec![],
             events: true,
         };
