@@ -87,7 +87,7 @@ mod tests {
         ];
         assert_eq!(
             table(&rows),
-            "MODULE  JOB        EVERY  SOURCE\nsglang  a?b?[31m     5 s  found by itself\n"
+            "MODULE  JOB       EVERY  SOURCE\nsglang  a?b?[31m    5 s  found by itself\n"
         );
     }
 }

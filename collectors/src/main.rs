@@ -10,6 +10,8 @@ mod args;
 mod check;
 mod config;
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod documented;
 #[cfg(test)]
 mod documented_alerts;

@@ -208,6 +208,23 @@ impl<T> Configured<T> {
         }
     }
 
+    /// What the file says for every job, with the defaults where it is silent.
+    #[cfg(test)]
+    pub(super) fn said(self) -> Option<(u32, u32, u32, T)>
+    where
+        T: Options,
+    {
+        let base = self.base?;
+        let shared = &base.shared;
+        assert!(shared.labels.is_empty() && shared.vnode.is_none());
+        Some((
+            base.update_every(),
+            shared.autodetection_retry.map_or(60, Whole::get),
+            shared.priority.map_or(PRIORITY, Whole::get),
+            base.options,
+        ))
+    }
+
     fn new(base: Option<JobConfig<T>>) -> Self {
         Self {
             base,

@@ -54,3 +54,18 @@ pub use source::{Kind, Source};
 pub use switches::Switches;
 #[allow(unused_imports)]
 pub use values::{FilePath, Patterns, Seconds, Selection, Url, Whole};
+
+/// Keys that every module's jobs know.
+#[cfg(test)]
+pub fn shared_keys() -> &'static [&'static str] {
+    keys::keys_of::<job::Shared>()
+}
+
+/// A text as other tools see it; `None` if there is nothing but comments.
+#[cfg(test)]
+pub fn to_json(text: &str) -> anyhow::Result<Option<serde_json::Value>> {
+    use serde::Deserialize as _;
+    let root = yaml::Node::parse(text).map_err(|(_, what)| anyhow::anyhow!(what))?;
+    let json = root.map(|root| serde_json::Value::deserialize(de::NodeDeserializer(&root)));
+    Ok(json.transpose()?)
+}

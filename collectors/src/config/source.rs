@@ -8,6 +8,7 @@ use netdata_plugin::module::Host;
 
 use super::hosts;
 use super::job::{Configured, Options, divide};
+#[cfg(test)]
 use super::keys::keys_of;
 use super::plugin::Plugin;
 use super::problem::{Problem, Problems};
@@ -37,8 +38,13 @@ pub struct Kind {
     /// Every mistake in the module's file.
     pub check: fn(&Source) -> Vec<Problem>,
     /// The module's own keys.
+    #[cfg(test)]
     pub keys: fn() -> &'static [&'static str],
+    /// Whether two files say the same outside `jobs:`, defaults included.
+    #[cfg(test)]
+    pub same_base: fn(&Source, &Source) -> bool,
     /// Its interval where nothing is configured, in seconds.
+    #[cfg(test)]
     pub update_every: u32,
 }
 
@@ -48,7 +54,15 @@ impl Kind {
     pub const fn of<T: Options>() -> Self {
         Self {
             check: |source| source.module::<T>().1,
+            #[cfg(test)]
             keys: keys_of::<T>,
+            #[cfg(test)]
+            same_base: |left, right| {
+                let read = |source: &Source| source.module::<T>().0.map(|read| read.said());
+                let (left, right) = (read(left), read(right));
+                left == right
+            },
+            #[cfg(test)]
             update_every: T::UPDATE_EVERY,
         }
     }

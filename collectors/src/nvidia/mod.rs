@@ -49,7 +49,7 @@ pub struct Options {
     /// Whether charts name users other than the one who runs this.
     pub identify_users: bool,
     /// Seconds of idleness after which the alert on memory held without use is raised.
-    pub held_idle_after: NonZeroU32,
+    pub held_idle_after: Seconds,
     /// NVML: a name for the dynamic linker to find, or a path.
     pub library: String,
     /// GPUs to chart, by UUID, index or product name; all if there are none.
@@ -60,13 +60,11 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        const FIVE: NonZeroU32 = NonZeroU32::new(5).unwrap();
-        const HALF_AN_HOUR: NonZeroU32 = NonZeroU32::new(1800).unwrap();
         Self {
             processes_every: Seconds::new(5),
             top_processes: 10,
             identify_users: false,
-            held_idle_after: HALF_AN_HOUR,
+            held_idle_after: Seconds::new(1800),
             library: "libnvidia-ml.so.1".to_owned(),
             include: Patterns::default(),
             exclude: Patterns::default(),
