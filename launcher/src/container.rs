@@ -211,7 +211,7 @@ fn own_conf(path: &Path) -> Result<Option<String>> {
 fn configuration(paths: &Paths, conf: &NetdataConf, parts: &Parts) -> Result<Vec<Bind>> {
     let mut binds = vec![Bind::read_only(&parts.plugin, PLUGIN_INSIDE)];
     if let Some(dir) = &parts.conf_dir {
-        for name in ["rs.d.conf", "rs.d"] {
+        for name in ["rs.d.conf", "rs.d", "apps_groups.conf"] {
             let source = dir.join(name);
             if source.exists() {
                 binds.push(Bind::read_only(source, Path::new(STOCK_INSIDE).join(name)));

@@ -51,10 +51,23 @@ fn source(module: &Module, text: &str) -> (tempfile::TempDir, Source) {
 }
 
 #[test]
-fn stock_files_are_right_as_they_are_and_with_everything_uncommented() {
+fn stock_files_are_right_as_they_are_and_with_each_option_and_example_uncommented() {
     for module in MODULES {
         let text = stock(module);
-        for text in [&text, &uncommented(&text, true)] {
+        // One line at a time where each stands for itself: some exclude each other.
+        let lines = text
+            .lines()
+            .filter(|line| line.starts_with('#') && !line.starts_with("# "));
+        let alone = lines.filter(|line| !line.starts_with("#  ") && !line.ends_with(':'));
+        let mut texts: Vec<String> = alone.map(|line| format!("{}\n", &line[1..])).collect();
+        // And blocks that begin with a heading.
+        texts.extend(
+            text.split("\n\n")
+                .map(|block| uncommented(block, true))
+                .filter(|block| block.lines().next().is_some_and(|line| line.ends_with(':'))),
+        );
+        texts.push(text);
+        for text in &texts {
             let (_root, source) = source(module, text);
             let problems = (module.config.check)(&source);
             let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();

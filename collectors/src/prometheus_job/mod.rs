@@ -15,7 +15,7 @@ use netdata_plugin::module::{Collector, Discover, Job};
 use serde::Deserialize;
 
 use crate::config::{
-    self, Configured, FilePath, JobConfig, Kind, Live, Patterns, Seconds, Url, Whole, selected,
+    self, Configured, FilePath, JobConfig, Kind, Live, Patterns, Seconds, Selection, Url, Whole,
 };
 use crate::http::endpoint::Access;
 use crate::modules::{Context, Module};
@@ -155,7 +155,10 @@ impl Options {
     /// Patterns are tried on a series' name, on each of its labels as `name="value"`, and on the whole
     /// series as the page has it: once, when it is new.
     fn wanted(&self) -> Wanted {
-        let (include, exclude) = (self.include.clone(), self.exclude.clone());
+        let selection = Selection {
+            include: self.include.clone(),
+            exclude: self.exclude.clone(),
+        };
         Box::new(move |sample: &Sample<'_>| {
             let labels: Vec<String> = sample
                 .labels()
@@ -164,7 +167,7 @@ impl Options {
             let whole = format!("{}{{{}}}", sample.name, sample.raw_labels());
             let mut texts = vec![sample.name, &whole];
             texts.extend(labels.iter().map(String::as_str));
-            selected(&include, &exclude, &texts)
+            selection.lets_through(&texts)
         })
     }
 }
