@@ -1,5 +1,7 @@
 //! The real binary on its command line: what it prints, and how it ends.
 
+#![allow(clippy::unwrap_used, reason = "every function here is part of a test")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

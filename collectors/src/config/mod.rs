@@ -31,6 +31,7 @@
 //!   Secrets are read from files named by a [`FilePath`].
 
 mod de;
+mod divide;
 mod hosts;
 mod job;
 mod keys;

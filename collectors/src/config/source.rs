@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use netdata_plugin::module::Host;
 
+use super::divide::divide;
 use super::hosts;
-use super::job::{Configured, Options, divide};
+use super::job::{Configured, Options};
 #[cfg(test)]
 use super::keys::keys_of;
 use super::plugin::Plugin;
@@ -58,7 +59,7 @@ impl Kind {
             keys: keys_of::<T>,
             #[cfg(test)]
             same_base: |left, right| {
-                let read = |source: &Source| source.module::<T>().0.map(|read| read.said());
+                let read = |source: &Source| source.module::<T>().0.map(Configured::said);
                 let (left, right) = (read(left), read(right));
                 left == right
             },
