@@ -152,7 +152,10 @@ impl Collector for GpuCollector {
             Ok(None) => Ok(()),
             Err(trouble) => {
                 if trouble.replaced {
+                    // Said first: the end may come before a tick's error is logged.
+                    log::warn!("{trouble}");
                     watch::end_the_plugin()?;
+                    return Ok(());
                 }
                 Err(trouble.into())
             }

@@ -21,7 +21,9 @@ fn a_driver_replaced_underneath_ends_the_plugin_in_order_and_a_new_one_reads_on(
     ));
     // Success: the agent starts a plugin again that has charted and ended well.
     plugin.wait_for("the end", 20, |plugin| plugin.ended() == Some(Some(0)));
-    assert!(plugin.logged(start, "different versions").is_some());
+    plugin.wait_for("word of it", 10, |plugin| {
+        plugin.logged(start, "different versions").is_some()
+    });
     // The new process finds the versions different still, says so, and goes on trying.
     plugin.becomes(&format!(
         "{whole}faults: [{{call: \"nvmlInit*\", code: 18}}]\n"
