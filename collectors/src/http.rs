@@ -15,6 +15,11 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
+/// Buffers are kept with each connection, and there is one a server.
+const INPUT_BUFFER_BYTES: usize = 32 * 1024;
+/// A request has a few hundred bytes.
+const OUTPUT_BUFFER_BYTES: usize = 8 * 1024;
+
 /// One page of one server.
 #[derive(Debug)]
 pub struct Client {
@@ -61,6 +66,8 @@ impl Client {
             .max_redirects_will_error(false)
             .proxy(None)
             .timeout_global(Some(timeout))
+            .input_buffer_size(INPUT_BUFFER_BYTES)
+            .output_buffer_size(OUTPUT_BUFFER_BYTES)
             .max_idle_connections(1)
             .max_idle_connections_per_host(1)
             .user_agent(concat!("rs.d.plugin/", env!("CARGO_PKG_VERSION")))

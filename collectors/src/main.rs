@@ -60,7 +60,18 @@ const PLUGIN: &str = "rs.d";
 /// Told to the agent when there is nothing to do; it then does not start the plugin again.
 const DISABLE: &[u8] = b"DISABLE\n";
 
+/// Lets threads share the allocator's arenas. Each job has a thread, and an arena of its own would keep what
+/// its largest page took.
+#[cfg(target_env = "gnu")]
+fn share_memory_among_threads() {
+    const ARENAS: i32 = 2;
+    // SAFETY: it sets a number of the allocator's; no other thread exists yet.
+    unsafe { nix::libc::mallopt(nix::libc::M_ARENA_MAX, ARENAS) };
+}
+
 fn main() -> ExitCode {
+    #[cfg(target_env = "gnu")]
+    share_memory_among_threads();
     let args = Args::parse();
     if args.version {
         println!("rs.d.plugin {}", env!("CARGO_PKG_VERSION"));

@@ -236,9 +236,20 @@ fn timestamp(rest: &str) -> Option<Option<i64>> {
         return Some(None);
     }
     match bytes.get(skip_blanks(bytes, end)) {
-        None | Some(b'#') => Some(Some(word.parse().ok()?)),
+        None | Some(b'#') => Some(Some(milliseconds(word.parse().ok()?))),
         Some(_) => None,
     }
+}
+
+/// Prometheus' own format has milliseconds, OpenMetrics seconds, perhaps with decimals: no page is from before
+/// 1973 in the one or from after 5138 in the other.
+fn milliseconds(stamp: f64) -> i64 {
+    // Saturates; such a value is no time of anything.
+    (if stamp.abs() < 1e11 {
+        stamp * 1e3
+    } else {
+        stamp
+    }) as i64
 }
 
 /// Where the brace is that closes the labels from `at` on, every label checked on the way.

@@ -8,10 +8,12 @@ use harness::unix_now;
 
 use crate::lab::{GROWTH, Lab};
 
-/// Seconds between two scrapes.
-const INTERVAL: i64 = 5;
-/// Ten of them.
-const WITHHELD_FOR: Duration = Duration::from_secs(10 * 5);
+/// Scrapes from which the counter is missing.
+const SCRAPES: u64 = 10;
+/// Seconds between two scrapes, unless the server takes so long over them that they are stretched.
+const INTERVAL: f64 = 5.0;
+/// A longer interval would make this no test of ten scrapes.
+const LONGEST_INTERVAL: u64 = 15;
 
 /// The decode counter is missing from ten scrapes: it is a gap meanwhile, and what comes back is its rate.
 pub fn returns_without_spike(lab: &Lab) -> anyhow::Result<()> {
@@ -22,20 +24,28 @@ pub fn returns_without_spike(lab: &Lab) -> anyhow::Result<()> {
     let chart = Lab::chart_of(&lab.steady, "token_throughput");
     let before = lab.instance.api().series(&chart, 30)?.values("decode")?;
     ensure!(!before.is_empty(), "no decode rate before it was withheld");
+    let id = Lab::chart_of(&lab.steady, "scrape_interval");
+    let intervals = lab.instance.api().series(&id, 60)?.values("interval")?;
+    let interval = intervals.into_iter().fold(INTERVAL, f64::max).ceil() as u64;
+    ensure!(
+        interval <= LONGEST_INTERVAL,
+        "scrapes every {interval} s are too rare for this test"
+    );
     // Labels come in any order: the whole family is withheld.
     lab.steady.tell("withhold sglang:realtime_tokens_total")?;
     let from = unix_now()?;
-    std::thread::sleep(WITHHELD_FOR);
+    std::thread::sleep(Duration::from_secs(SCRAPES * interval));
     lab.steady.tell("restore sglang:realtime_tokens_total")?;
     let to = unix_now()?;
-    std::thread::sleep(Duration::from_secs(30));
-    let points = lab.instance.api().series(&chart, 100)?.dim("decode")?;
+    std::thread::sleep(Duration::from_secs(6 * interval));
+    let window = (SCRAPES + 10) * interval;
+    let points = lab.instance.api().series(&chart, window)?.dim("decode")?;
     let between = |from: i64, to: i64| {
         let within = points.iter().filter(move |(at, _)| (from..to).contains(at));
         within.filter_map(|(_, value)| *value).collect::<Vec<_>>()
     };
     // What was scraped before may be stored one interval later.
-    let meanwhile = between(from + INTERVAL, to);
+    let meanwhile = between(from + interval.cast_signed() + 1, to);
     let after = between(to, i64::MAX);
     ensure!(
         meanwhile.is_empty(),

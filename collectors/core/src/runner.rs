@@ -26,6 +26,8 @@ pub struct Status {
     pub busy_since: Option<Instant>,
     /// Whether the last tick succeeded; `None` before the first.
     pub ok: Option<bool>,
+    /// Whether any tick of this run succeeded.
+    pub worked: bool,
     /// How long the last tick took.
     pub duration: Option<Duration>,
     /// Charts and dimensions defined.
@@ -164,6 +166,7 @@ fn run(setup: &Setup, job: Job, shared: &Shared, writer: &mut Writer) -> anyhow:
             let mut status = shared.status();
             status.busy_since = None;
             status.ok = Some(failures == 0);
+            status.worked |= failures == 0;
             status.duration = Some(now.elapsed());
             status.defined = writer.defined();
             status.update_every = update_every;

@@ -1,10 +1,15 @@
 //! `rs.d.conf` while the plugin runs: switches modules on and off as the file changes.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use super::plugin::Plugin;
 use super::source::Source;
 use super::watch::Watch;
+
+/// Every module asks in one pass of discovery: the file is looked at once a pass, so that two looks that find it
+/// the same are seconds apart.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Which modules run now.
 pub struct Switches {
@@ -12,6 +17,7 @@ pub struct Switches {
     known: Vec<&'static str>,
     plugin: Plugin,
     watch: Watch,
+    look_at: Option<Instant>,
     told: BTreeSet<String>,
 }
 
@@ -24,6 +30,7 @@ impl Switches {
             source: source.clone(),
             known,
             plugin: Plugin::default(),
+            look_at: None,
             told: BTreeSet::new(),
         }
     }
@@ -31,7 +38,11 @@ impl Switches {
     /// Whether `module` runs. A file with a mistake changes nothing; before the first good one every module
     /// runs.
     pub fn runs(&mut self, module: &str) -> bool {
-        if self.watch.due() {
+        let now = Instant::now();
+        if self.look_at.is_none_or(|at| now >= at) && {
+            self.look_at = Some(now + LOOK_EVERY);
+            self.watch.due()
+        } {
             let (plugin, problems) = self.source.plugin(&self.known);
             let lines: BTreeSet<String> = problems.iter().map(ToString::to_string).collect();
             for line in lines.difference(&self.told) {

@@ -11,6 +11,10 @@ use super::protocol::ProcessId;
 const KEEP: Duration = Duration::from_secs(30);
 /// A reading takes at most one part in this many of the time.
 const SHARE: u32 = 200;
+/// A reading that takes less does not count.
+const CHEAP: Duration = Duration::from_millis(2);
+/// For how long a value is told that waits to be read again.
+const STALE: Duration = Duration::from_secs(600);
 /// Most processes remembered.
 const MAX_KEPT: usize = 1024;
 
@@ -21,6 +25,8 @@ pub struct Slow(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     busy: bool,
+    /// Until when nothing is read: the share holds for all processes together.
+    rest_until: Option<Instant>,
     kept: BTreeMap<ProcessId, Kept>,
 }
 
@@ -41,9 +47,10 @@ impl Slow {
             if kept.is_some_and(|kept| began < kept.until) {
                 return kept.and_then(|kept| kept.value);
             }
-            if state.busy {
+            let rests = state.rest_until.is_some_and(|at| began < at);
+            if state.busy || rests {
                 // Soon to be read again, unless the one under way hangs.
-                let kept = kept.filter(|kept| began < kept.until + KEEP);
+                let kept = kept.filter(|kept| began < kept.until + STALE);
                 return kept.and_then(|kept| kept.value);
             }
             state.busy = true;
@@ -53,7 +60,9 @@ impl Slow {
         let until = now + KEEP.max((now - began) * SHARE);
         let mut state = self.lock();
         state.busy = false;
-        state.kept.retain(|_, kept| now < kept.until + KEEP);
+        let took = now - began;
+        state.rest_until = (took >= CHEAP).then(|| now + took * SHARE);
+        state.kept.retain(|_, kept| now < kept.until + STALE);
         if state.kept.len() < MAX_KEPT {
             state.kept.insert(id, Kept { value, until });
         }

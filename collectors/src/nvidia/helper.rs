@@ -14,6 +14,8 @@ use super::snapshot::Snapshot;
 
 /// The call under way until the first one is told.
 pub const STARTING: &str = "starting";
+/// The call that wakes up every GPU.
+pub const INITIALISING: &str = "nvmlInit";
 
 /// A line of the helper's.
 pub enum Line {

@@ -107,7 +107,8 @@ impl Watch {
             match reply {
                 Ok(Reply::Read(snapshot, took)) => {
                     worker.busy = false;
-                    self.took = took;
+                    // A decaying maximum: an interval that goes back and forth redefines every chart each time.
+                    self.took = took.max(self.took.mul_f64(0.95));
                     self.missed = 0;
                     self.latest = *snapshot;
                     if self.child.is_some() {
@@ -172,7 +173,8 @@ impl Watch {
         let Some((place, since)) = worker.progress.now() else {
             return;
         };
-        let limit = if place.call == helper::STARTING {
+        // A child's first call is the initialisation: it, too, waits for GPUs that wake up.
+        let limit = if place.call == helper::STARTING || place.call == helper::INITIALISING {
             STARTS_WITHIN
         } else {
             HANGS_AFTER

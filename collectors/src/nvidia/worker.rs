@@ -153,6 +153,8 @@ fn listen(stdout: ChildStdout, progress: &Progress, tell: &Sender<Reply>) {
     let mut stdout = BufReader::new(stdout);
     let mut line = Vec::new();
     let mut began = Instant::now();
+    // What the start took is no measure of a reading.
+    let mut opening = true;
     loop {
         line.clear();
         match stdout
@@ -171,7 +173,11 @@ fn listen(stdout: ChildStdout, progress: &Progress, tell: &Sender<Reply>) {
                 progress.begins(gpu, call);
                 continue;
             }
-            Some(helper::Line::Read(snapshot)) => Reply::Read(snapshot, began.elapsed()),
+            Some(helper::Line::Read(snapshot)) => {
+                let took = began.elapsed();
+                let first = std::mem::take(&mut opening);
+                Reply::Read(snapshot, if first { Duration::ZERO } else { took })
+            }
             Some(helper::Line::Failed(trouble)) => Reply::Failed(trouble),
             None => return,
         };

@@ -17,6 +17,10 @@ const YOUNG: u64 = 180;
 const OF_ITS_AGE: u64 = 8;
 /// Pause between two looks at an older process that is not recognised.
 const SECOND_LOOK: Duration = Duration::from_secs(60);
+/// The process that every kernel thread but the first descends from.
+const KERNEL_THREADS: u32 = 2;
+/// Pause between two looks at a kernel thread: a machine with many cores has thousands.
+const KERNEL_LOOK: Duration = Duration::from_secs(3600);
 /// Longest command line read; an engine's has under 4 KiB.
 const MAX_CMDLINE: usize = 32 * 1024;
 /// Longest `stat` is 400 bytes.
@@ -192,6 +196,10 @@ impl<I> ProcessTable<I> {
                 } else {
                     Duration::from_secs(age / OF_ITS_AGE)
                 };
+        }
+        if process.ppid == KERNEL_THREADS && process.rss_pages == 0 {
+            // A kernel thread never becomes a server.
+            process.look_again = now + KERNEL_LOOK;
         }
         self.processes.insert(pid, process);
     }

@@ -157,7 +157,11 @@ fn ask(probe: &HostProbe, orders: &Receiver<Wanted>, shared: &Shared) {
             // Exact up to 8 PiB.
             #[allow(clippy::cast_precision_loss)]
             let bytes = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64);
-            if past.pss.is_none_or(|(at, _)| now >= at + PSS_EVERY) {
+            // A probe that rests refuses: it is asked again in the next round.
+            if past
+                .pss
+                .is_none_or(|(at, value)| value.is_none() || now >= at + PSS_EVERY)
+            {
                 past.pss = Some((now, probe.pss_bytes(id)));
             }
             let reading = Reading {

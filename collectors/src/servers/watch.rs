@@ -22,6 +22,8 @@ use crate::processes::{Users, effective_uid, page_bytes};
 pub const SCAN_EVERY: Duration = Duration::from_secs(3);
 /// Most addresses whose restarts are counted: anybody may start processes that claim some.
 const MAX_ADDRESSES: usize = 512;
+/// Most servers watched, our own user's first.
+const MAX_SERVERS: usize = 128;
 /// Part of every chart's id: `server_30000`.
 const CHART_TYPE: &str = "server";
 /// The label of what the command line does not say.
@@ -129,11 +131,15 @@ impl Watch {
         let mut taken = BTreeSet::new();
         let mut before = std::mem::take(&mut self.servers);
         for (uid, tree) in found {
+            if self.servers.len() >= MAX_SERVERS {
+                break;
+            }
             let chart_type = tree.server.instance(CHART_TYPE, "").chart_type;
             if taken.contains(&chart_type) {
                 continue;
             }
-            let restarts = self.restarts.of(&chart_type, (tree.pid, tree.start_ticks));
+            let process = (tree.pid, tree.start_ticks);
+            let restarts = self.restarts.of(&chart_type, process, now);
             taken.insert(chart_type);
             let user = self.users.label(uid);
             let address = tree.server.name();
@@ -237,20 +243,37 @@ impl Watch {
 
 /// How often the process on an address was another one than before.
 #[derive(Debug, Default)]
-struct Restarts(BTreeMap<String, ((u32, u64), u32)>);
+struct Restarts(BTreeMap<String, Occupied>);
+
+/// An address with its process, pid and start ticks.
+#[derive(Debug)]
+struct Occupied {
+    process: (u32, u64),
+    restarts: u32,
+    seen: Instant,
+}
 
 impl Restarts {
-    fn of(&mut self, chart_type: &str, process: (u32, u64)) -> u32 {
-        if let Some((known, restarts)) = self.0.get_mut(chart_type) {
-            if *known != process {
-                *known = process;
-                *restarts += 1;
+    fn of(&mut self, chart_type: &str, process: (u32, u64), now: Instant) -> u32 {
+        if let Some(known) = self.0.get_mut(chart_type) {
+            if known.process != process {
+                known.process = process;
+                known.restarts += 1;
             }
-            return *restarts;
+            known.seen = now;
+            return known.restarts;
         }
-        if self.0.len() < MAX_ADDRESSES {
-            self.0.insert(chart_type.to_owned(), (process, 0));
+        if self.0.len() >= MAX_ADDRESSES {
+            let oldest = self.0.iter().min_by_key(|(_, known)| known.seen);
+            let oldest = oldest.map(|(name, _)| name.clone());
+            oldest.and_then(|name| self.0.remove(&name));
         }
+        let first = Occupied {
+            process,
+            restarts: 0,
+            seen: now,
+        };
+        self.0.insert(chart_type.to_owned(), first);
         0
     }
 }

@@ -203,6 +203,11 @@ impl ServerCollector {
     fn end(&mut self, tick: Tick) {
         let Some(life) = self.life.take() else { return };
         self.inference.forget(&self.name);
+        if life.lives(&self.proc_root) {
+            // Its socket was seen meanwhile, and it goes by that address now.
+            log::debug!("its process lives on at another address");
+            return;
+        }
         let doing = life.doing(tick);
         log::info!("it has ended, {}", doing.explain());
         if life.own {

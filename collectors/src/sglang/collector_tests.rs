@@ -121,6 +121,10 @@ impl Rig {
 
     /// The server's processes are gone.
     fn ends(&self) {
+        let entries = std::fs::read_dir(self.proc.path()).unwrap().flatten();
+        for pid in entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
+            self.proc.remove(pid);
+        }
         self.servers.replace(by_name(vec![]));
     }
 
@@ -342,4 +346,13 @@ fn a_stalled_server_that_is_ended_lost_no_more_than_was_told() {
     assert_eq!(rig.state(10), "stalled");
     rig.ends();
     assert_eq!(rig.ended(15), Ok("stalled 1".to_owned()));
+}
+
+#[test]
+fn a_server_that_is_found_under_another_address_has_not_ended() {
+    let mut rig = Rig::new(30000);
+    rig.tick(0);
+    // Its socket was seen: from now on it goes by that, and its process lives on.
+    rig.servers.replace(by_name(vec![]));
+    assert!(rig.ended(5).is_err());
 }

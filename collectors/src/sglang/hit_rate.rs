@@ -62,7 +62,9 @@ impl HitRate {
                 let [computed, device, host, storage] =
                     self.per_second([effective.input, hits[0], hits[1], hits[2]], now);
                 let found = [device, host, storage];
-                let all = computed.map(|it| it + found.iter().flatten().sum::<f64>());
+                // One that is unknown now makes the whole unknown: without it the others would be too high.
+                let found_together = found.into_iter().sum::<Option<f64>>();
+                let all = computed.zip(found_together).map(|(a, b)| a + b);
                 let [device, host, storage] = found.map(|it| share(it, all));
                 Hits {
                     device,

@@ -1,5 +1,6 @@
 //! What is known of a server's process: it ends with the process, and the next one starts from nothing.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use netdata_plugin::module::Tick;
@@ -11,6 +12,7 @@ use super::state::{Finding, State, announce};
 use super::stretch::Stretch;
 use crate::engine::{Server, Tree};
 use crate::http::Client;
+use crate::processes::Stat;
 
 /// A page that is older than so many intervals says nothing of a server's last moments. While it stops, one
 /// or two scrapes fail.
@@ -72,6 +74,13 @@ impl Life {
     /// Whether `tree` is of this process.
     pub fn is(&self, tree: &Tree) -> bool {
         (self.pid, self.start_ticks) == (tree.pid, tree.start_ticks)
+    }
+
+    /// Whether the process is there still, whatever it is taken for now.
+    pub fn lives(&self, proc_root: &Path) -> bool {
+        let stat = std::fs::read(proc_root.join(format!("{}/stat", self.pid)));
+        let stat = stat.as_deref().ok().and_then(Stat::parse);
+        stat.is_some_and(|stat| stat.start_ticks == self.start_ticks && !stat.is_dead())
     }
 
     /// What it was doing, of a process that was found gone on `tick`.

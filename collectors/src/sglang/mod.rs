@@ -228,6 +228,11 @@ impl Finder {
     }
 }
 
+/// The part of its charts' ids before the dot.
+fn chart_type(tree: &Tree) -> String {
+    tree.server.instance("sglang", "").chart_type
+}
+
 impl Discover for Finder {
     fn discover(&mut self) -> anyhow::Result<Vec<Job>> {
         let Some(config) = self.config.refresh().cloned() else {
@@ -254,8 +259,23 @@ impl Discover for Finder {
             }
         }
         if let Some(base) = &config.base {
-            let found = servers.keys().filter(|name| !listed.contains(*name));
-            jobs.extend(found.map(|name| self.job(name, name.clone(), base)));
+            // A listed server may have been found under another name for the same charts (`::1`, `localhost`).
+            let types: BTreeSet<_> = listed
+                .iter()
+                .filter_map(|name| servers.get(name))
+                .map(|tree| chart_type(tree))
+                .collect();
+            let mut found: Vec<_> = servers
+                .iter()
+                .filter(|(name, tree)| {
+                    !listed.contains(*name) && !types.contains(&chart_type(tree))
+                })
+                .collect();
+            // Jobs are bounded, and anybody may start what looks like a server: our own user's come first.
+            let own = nix::unistd::geteuid().as_raw();
+            found.sort_by_key(|(_, tree)| effective_uid(&self.proc_root, tree.pid) != Some(own));
+            let found = found.into_iter();
+            jobs.extend(found.map(|(name, _)| self.job(name, name.clone(), base)));
             let found = routers.keys().filter(|name| !listed.contains(*name));
             jobs.extend(found.map(|name| self.router_job(name, base)));
         }

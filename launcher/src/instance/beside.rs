@@ -26,6 +26,9 @@ const RAN_WELL: Duration = Duration::from_secs(60);
 /// For a probe whose standard input has ended.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// Tells the watch whose end it waits for.
+const RUNTIME_PID: &str = "RS_D_RUNTIME_PID";
+
 /// Where the plugin looks for the probe, in its run directory.
 const SOCKET: &str = "rs.d-host-probe.sock";
 
@@ -74,6 +77,8 @@ pub fn become_runtime(args: &SessionArgs) -> Result<()> {
     let watch = Command::new(SELF)
         .arg0("launcher")
         .arg("watch-probe")
+        // The runtime keeps this pid; a parent that failed to become it is another process's child's parent.
+        .env(RUNTIME_PID, std::process::id().to_string())
         .args(arguments(&args.probe))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -88,7 +93,9 @@ pub fn become_runtime(args: &SessionArgs) -> Result<()> {
 
 /// Keeps a probe running as long as the parent lives.
 pub fn watch_probe(args: &ProbeArgs) -> Result<()> {
-    let runtime = getppid();
+    let named = std::env::var(RUNTIME_PID).ok();
+    let named = named.and_then(|pid| pid.parse().ok()).map(Pid::from_raw);
+    let runtime = named.unwrap_or_else(getppid);
     let mut pause = FIRST_PAUSE;
     let mut told = String::new();
     while lives(runtime) {

@@ -126,10 +126,14 @@ impl Jobs {
                     }
                     continue;
                 }
-                if slot.status.ok.is_some() {
+                // Only a run that worked begins the pauses anew: one that never answers is asked ever less.
+                if slot.status.worked {
                     slot.failures = 0;
                 }
                 slot.status.ok = Some(false);
+                // Its charts are gone, and no tick takes any time.
+                slot.status.duration = None;
+                slot.status.defined = (0, 0);
                 slot.failed(&reason, now);
             }
         }

@@ -127,7 +127,12 @@ impl Gpm {
         if before.is_some_and(|before| before < CLOSEST) {
             return Metrics::default();
         }
-        let taken = calls.ask(uuid, "nvmlGpmSampleGet", || {
+        // Each has its own name: one that is refused says nothing about the other.
+        let call = match part {
+            Part::Gpu => "nvmlGpmSampleGet",
+            Part::Instance(_) => "nvmlGpmMigSampleGet",
+        };
+        let taken = calls.ask(uuid, call, || {
             let sample = self.spare.take().map_or_else(|| Sample::new(nvml), Ok)?;
             sample.take(device, part).map(|()| sample)
         });

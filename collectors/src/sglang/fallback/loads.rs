@@ -37,6 +37,8 @@ pub struct Api {
     ask_at: Option<Instant>,
     last: Option<(Figures, Instant)>,
     told_key: bool,
+    /// The rate as it was told last, before it was judged.
+    told_decode: Option<f64>,
 }
 
 impl Api {
@@ -49,6 +51,7 @@ impl Api {
             ask_at: None,
             last: None,
             told_key: false,
+            told_decode: None,
         }
     }
 
@@ -61,7 +64,11 @@ impl Api {
     ) -> Option<Figures> {
         if self.ask_at.is_none_or(|at| now >= at) {
             self.ask_at = Some(now + ASK_EVERY);
-            let figures = self.ask(address, key, now);
+            let mut figures = self.ask(address, key, now);
+            if let Some(figures) = &mut figures {
+                let told = std::mem::replace(&mut self.told_decode, figures.decode);
+                figures.decode = fresh(figures, told);
+            }
             self.last = figures.map(|figures| (figures, now));
         }
         let (figures, at) = self.last?;
@@ -146,9 +153,21 @@ fn v1_loads(body: &[u8]) -> Option<Figures> {
         running: sum(|it| it.num_running_reqs),
         queued: sum(|it| it.num_waiting_reqs),
         usage: exact.or_else(highest),
-        decode: sum(|it| it.gen_throughput),
+        // The rate of the last batch, which stays when nothing runs any more.
+        decode: sum(|it| match it.num_running_reqs {
+            Some(0.0) => Some(0.0),
+            _ => it.gen_throughput,
+        }),
         ..Figures::of(Source::Api)
     })
+}
+
+/// The rate, unless it is that of a batch told before: the same number to the last bit. Where nothing says
+/// whether anything runs, the first one may be any age.
+fn fresh(figures: &Figures, told: Option<f64>) -> Option<f64> {
+    let rate = figures.decode?;
+    let unknown = told.is_none() && figures.running.is_none();
+    (rate == 0.0 || told != Some(rate) && !unknown).then_some(rate)
 }
 
 /// `/get_load`: `num_reqs` counts running and waiting requests.
