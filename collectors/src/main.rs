@@ -66,7 +66,7 @@ const DISABLE: &[u8] = b"DISABLE\n";
 fn share_memory_among_threads() {
     const ARENAS: i32 = 2;
     // SAFETY: it sets a number of the allocator's; no other thread exists yet.
-    unsafe { nix::libc::mallopt(nix::libc::M_ARENA_MAX, ARENAS) };
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, ARENAS) };
 }
 
 fn main() -> ExitCode {

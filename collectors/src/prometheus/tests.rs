@@ -51,12 +51,13 @@ fn not_a_number_and_infinities_are_values() {
 
 #[test]
 fn timestamps_are_kept_and_exemplars_ignored() {
-    let page =
-        "a 1 1700000000000\nb_bucket{le=\"1\"} 2 # {trace=\"}x\"} 0.5\nc{} 3 4 # {a=\"b\"} 1\n";
+    let page = "a 1 1700000000000\nb_bucket{le=\"1\"} 2 # {trace=\"}x\"} 0.5\nc{} 3 1700000000.25 # {a=\"b\"} 1\n";
     let read = samples(page);
     assert_eq!(read[0].timestamp_ms, Some(1_700_000_000_000));
     assert_eq!((read[1].value, read[1].timestamp_ms), (2.0, None));
-    assert_eq!((read[2].value, read[2].timestamp_ms), (3.0, Some(4)));
+    // OpenMetrics has seconds.
+    let third = (read[2].value, read[2].timestamp_ms);
+    assert_eq!(third, (3.0, Some(1_700_000_000_250)));
 }
 
 #[test]
@@ -187,7 +188,8 @@ proptest! {
         name in "[a-zA-Z_:][a-zA-Z0-9_:]{0,20}",
         labels in proptest::collection::vec(("[a-zA-Z_][a-zA-Z0-9_]{0,8}", "[^\r]{0,12}"), 0..6),
         value in any::<f64>(),
-        time in proptest::option::of(any::<i64>()),
+        // Milliseconds from 1973 on, as far as a double is exact.
+        time in proptest::option::of(100_000_000_000_i64..9_007_199_254_740_992),
     ) {
         let inside: Vec<_> = labels.iter().map(|(n, v)| format!("{n}=\"{}\"", escape(v))).collect();
         let time_text = time.map_or(String::new(), |t| format!(" {t}"));
