@@ -16,6 +16,8 @@ use harness::wait_for;
 const INJECTED: &str = "x'\nDISABLE\r\nFUNCTION GLOBAL \"evil\" 10 \"h\"\nBEGIN system.cpu\nSET user = 1\nEND\nHOST \\";
 /// Seconds over which no chart may have a gap.
 const WITHOUT_GAP: u64 = 40;
+/// Seconds within which every server is scraped once, and the value stored.
+const LONGEST_INTERVAL: u64 = 90;
 /// What the agent logs when a plugin's line displeases it, whosesoever line it is.
 const COMPLAINTS: &[&str] = &[
     "DISABLE",
@@ -50,9 +52,9 @@ pub fn injects_nothing(place: &Place) -> anyhow::Result<()> {
     })?;
     std::thread::sleep(Duration::from_secs(WITHOUT_GAP + 5));
 
-    // A busy machine stretches the interval of scrapes: they go on, at whatever interval.
+    // A busy machine stretches the interval of scrapes, to a minute at most: they go on, at whatever interval.
     for id in [&ours, &theirs] {
-        let values = api.series(id, WITHOUT_GAP)?.values("decode")?;
+        let values = api.series(id, LONGEST_INTERVAL)?.values("decode")?;
         ensure!(!values.is_empty(), "{id} has no values any more");
     }
     for id in api.ids_of("nvidia_smi.gpu_power_draw")? {

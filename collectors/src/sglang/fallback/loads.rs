@@ -162,12 +162,12 @@ fn v1_loads(body: &[u8]) -> Option<Figures> {
     })
 }
 
-/// The rate, unless it is that of a batch told before: the same number to the last bit. Where nothing says
-/// whether anything runs, the first one may be any age.
+/// The rate of the last batch, where something says that it still runs: the number of requests, or that the
+/// rate is another one than before. Otherwise it may be of any age.
 fn fresh(figures: &Figures, told: Option<f64>) -> Option<f64> {
     let rate = figures.decode?;
-    let unknown = told.is_none() && figures.running.is_none();
-    (rate == 0.0 || told != Some(rate) && !unknown).then_some(rate)
+    let moved = told.is_some_and(|told| told != rate);
+    (rate == 0.0 || figures.running.is_some() || moved).then_some(rate)
 }
 
 /// `/get_load`: `num_reqs` counts running and waiting requests.
@@ -352,5 +352,20 @@ mod tests {
             None
         );
         assert!(asked.elapsed() < PATIENCE, "it was asked again");
+    }
+
+    #[test]
+    fn a_rate_that_nothing_says_is_of_now_is_none() {
+        let of = |running, decode| Figures {
+            running,
+            decode: Some(decode),
+            ..Figures::of(Source::Api)
+        };
+        assert_eq!(fresh(&of(Some(3.0), 281.5), Some(281.5)), Some(281.5));
+        assert_eq!(fresh(&of(None, 281.5), None), None, "any age");
+        assert_eq!(fresh(&of(None, 281.5), Some(281.5)), None, "the same batch");
+        assert_eq!(fresh(&of(None, 290.0), Some(281.5)), Some(290.0));
+        let idle = br#"{"loads": [{"num_running_reqs": 0, "gen_throughput": 281.5}]}"#;
+        assert_eq!(v1_loads(idle).unwrap().decode, Some(0.0));
     }
 }
