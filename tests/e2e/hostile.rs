@@ -16,8 +16,6 @@ use harness::wait_for;
 const INJECTED: &str = "x'\nDISABLE\r\nFUNCTION GLOBAL \"evil\" 10 \"h\"\nBEGIN system.cpu\nSET user = 1\nEND\nHOST \\";
 /// Seconds over which no chart may have a gap.
 const WITHOUT_GAP: u64 = 40;
-/// Seconds within which every server is scraped once, and the value stored.
-const LONGEST_INTERVAL: u64 = 90;
 /// What the agent logs when a plugin's line displeases it, whosesoever line it is.
 const COMPLAINTS: &[&str] = &[
     "DISABLE",
@@ -52,10 +50,14 @@ pub fn injects_nothing(place: &Place) -> anyhow::Result<()> {
     })?;
     std::thread::sleep(Duration::from_secs(WITHOUT_GAP + 5));
 
-    // A busy machine stretches the interval of scrapes, to a minute at most: they go on, at whatever interval.
-    for id in [&ours, &theirs] {
-        let values = api.series(id, LONGEST_INTERVAL)?.values("decode")?;
-        ensure!(!values.is_empty(), "{id} has no values any more");
+    // A busy machine stretches the interval of scrapes; the jobs' own charts say every second how they fare.
+    for port in [friendly.port, hostile.port] {
+        let jobs = api.ids_of("netdata.rs_d_job_status")?;
+        let of_it = |id: &&String| id.contains(&format!("_{port}_"));
+        let job = jobs.iter().find(of_it);
+        let job = job.with_context(|| format!("no job for port {port} in {jobs:?}"))?;
+        let ok = api.series(job, 20)?.values("ok")?;
+        ensure!(ok.last() == Some(&1.0), "{job} is not well: {ok:?}");
     }
     for id in api.ids_of("nvidia_smi.gpu_power_draw")? {
         has_no_gap(&api, &id, "power_draw")?;
