@@ -42,6 +42,8 @@ pub fn beside_the_container(place: &Place) -> anyhow::Result<()> {
     // Its log goes nowhere: what is known of it, it answers.
     let asked = Server::start(place, "0.5.23-dp2-auth", &["--no-metrics"])?;
     let instance = Instance::new(place, "probe", &[])?;
+    let servers: Vec<_> = logging.iter().chain([&asked]).collect();
+    instance.sees(&servers)?;
     instance.start()?;
     let probe = probe_of(&instance)?;
     only_its_user_is_answered(place, &instance)?;

@@ -37,6 +37,7 @@ pub fn injects_nothing(place: &Place) -> anyhow::Result<()> {
     let library = place.dist.join("simulated/libnvidia-ml.so.1");
     let library = library.to_str().context("a path that is no text")?;
     let instance = Instance::new(place, "hostile", &["--nvml-library", library])?;
+    instance.sees(&[&friendly, &hostile])?;
     instance.start()?;
     let api = instance.api();
     let theirs = format!("sglang_{}.token_throughput", hostile.port);

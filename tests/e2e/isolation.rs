@@ -84,7 +84,7 @@ pub fn of_the_container(place: &Place) -> anyhow::Result<()> {
 
 /// After `uninstall` the home is as it was before the first command.
 pub fn uninstall_leaves_nothing(place: &Place) -> anyhow::Result<()> {
-    let instance = Instance::new(place, "uninstalled", &[])?;
+    let instance = Instance::as_installed(place, "uninstalled", &[])?;
     let before = listing(&instance.home)?;
     instance.start()?;
     ensure!(listing(&instance.home)? != before, "a start left no trace");

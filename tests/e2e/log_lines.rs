@@ -30,10 +30,7 @@ const ALLOWED: &[&str] = &[
 pub fn only_allowed(lab: &Lab) -> anyhow::Result<()> {
     lab.wait_until(AFTER);
     let logs = lab.instance.logs();
-    let about_us: Vec<_> = logs
-        .lines()
-        .filter(|line| line.contains("rs.d") && !is_of_another_tests_server(lab, line))
-        .collect();
+    let about_us: Vec<_> = logs.lines().filter(|line| line.contains("rs.d")).collect();
     let foreign: Vec<_> = about_us
         .iter()
         .filter(|line| !ALLOWED.iter().any(|allowed| line.contains(allowed)))
@@ -58,16 +55,4 @@ pub fn only_allowed(lab: &Lab) -> anyhow::Result<()> {
         "the server without metrics is mentioned {told} times"
     );
     Ok(())
-}
-
-/// Tests run side by side on one machine, and every instance finds every server: those of other tests come, go
-/// and are ill-treated.
-fn is_of_another_tests_server(lab: &Lab, line: &str) -> bool {
-    const JOB: &str = "job=\"127.0.0.1:";
-    let Some((_, rest)) = line.split_once(JOB) else {
-        return false;
-    };
-    let port = rest.split('"').next().unwrap_or_default();
-    let ours = [&lab.steady, &lab.swinging, &lab.silent];
-    !ours.iter().any(|server| server.port.to_string() == port)
 }

@@ -33,7 +33,7 @@ type Alone = fn(&Place) -> anyhow::Result<()>;
 type Shared = fn(&Lab) -> anyhow::Result<()>;
 
 /// The shared instance takes minutes to prove what takes minutes: its tests wait side by side.
-const AT_ONCE: usize = 12;
+const AT_ONCE: usize = 10;
 
 const ALONE: &[(&str, Alone)] = &[
     (

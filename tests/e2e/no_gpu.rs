@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use harness::instance::Instance;
 use harness::place::Place;
+use harness::server::Server;
 use harness::wait_for;
 
 /// What the user has today, row by row, and the contexts that show it.
@@ -26,9 +27,11 @@ const ROWS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Netdata runs with system and process charts, and the missing driver is named once.
+/// Netdata runs with system and process charts, a server is found without any configuration, and the missing
+/// driver is named once.
 pub fn gets_everything_else(place: &Place) -> anyhow::Result<()> {
-    let instance = Instance::new(place, "no-gpu", &["--gpu", "auto"])?;
+    let server = Server::start(place, "0.5.23", &["--growth", "4"])?;
+    let instance = Instance::as_installed(place, "no-gpu", &["--gpu", "auto"])?;
     let outcome = instance.start()?;
     let api = instance.api();
     for (row, contexts) in ROWS {
@@ -54,6 +57,13 @@ pub fn gets_everything_else(place: &Place) -> anyhow::Result<()> {
         api.ids_of("nvidia_smi.gpu_utilization")?.is_empty(),
         "a GPU where there is none"
     );
+    // There is no configuration at all here: the server is found by itself.
+    let found = format!("sglang_{}.token_throughput", server.port);
+    wait_for(&found, Duration::from_secs(60), || {
+        let decode = api.series(&found, 30)?.values("decode")?;
+        ensure!(!decode.is_empty(), "it has no values");
+        Ok(())
+    })?;
     // Long enough for several tries of the job.
     std::thread::sleep(Duration::from_secs(30).saturating_sub(outcome.took));
     let logs = instance.logs();

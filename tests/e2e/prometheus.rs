@@ -93,14 +93,9 @@ pub fn endpoints(place: &Place) -> anyhow::Result<()> {
         );
     }
     let instance = Instance::new(place, "prometheus", &["--gpu", "auto"])?;
-    let file = instance.home.join("state/config/rs.d/prometheus.conf");
-    for dir in ["state", "state/config", "state/config/rs.d"] {
-        place.make_dir(&instance.home.join(dir))?;
-    }
-    place.write(&file, &config)?;
-    // This module alone: other tests' servers on the machine would be charted, and measured, too.
+    // This module alone: what others take would be measured, too.
     let switches = "default_run: no\nmodules:\n  prometheus: yes\n";
-    place.write(&instance.home.join("state/config/rs.d.conf"), switches)?;
+    instance.configure(&[("rs.d/prometheus.conf", &config), ("rs.d.conf", switches)])?;
     instance.start()?;
     let api = instance.api();
     for expected in EXPECTED {

@@ -14,6 +14,7 @@ use procfs::process::Process;
 use crate::api::Api;
 use crate::place::{Place, free_port};
 use crate::processes::{self, Known};
+use crate::server::Server;
 
 /// A home, a port and the flags of `start`.
 pub struct Instance {
@@ -38,11 +39,24 @@ pub struct Outcome {
 }
 
 impl Instance {
-    /// An instance that does not run yet, with a free port and further flags for `start`.
+    /// An instance that does not run yet, with a free port and further flags for `start`. Tests run side by side on
+    /// one machine: it charts no server but those named by [`sees`](Self::sees), so that a server is not read by
+    /// every test's instance.
     ///
     /// # Errors
     /// As the system's.
     pub fn new(place: &Place, name: &str, flags: &[&str]) -> anyhow::Result<Self> {
+        let instance = Self::as_installed(place, name, flags)?;
+        instance.sees(&[])?;
+        Ok(instance)
+    }
+
+    /// The same without any configuration, as whoever starts it for the first time has it: it charts every server
+    /// on the machine.
+    ///
+    /// # Errors
+    /// As the system's.
+    pub fn as_installed(place: &Place, name: &str, flags: &[&str]) -> anyhow::Result<Self> {
         let home = place.dir.join(format!("home-{name}"));
         place.make_dir(&home)?;
         // A name of its own for the image, so that whoever holds it open is known to be ours.
@@ -67,6 +81,29 @@ impl Instance {
             flags: all,
             sessions: Default::default(),
         })
+    }
+
+    /// From now on it charts these servers alone.
+    ///
+    /// # Errors
+    /// As the system's.
+    pub fn sees(&self, servers: &[&Server]) -> anyhow::Result<()> {
+        let conf = only(servers);
+        self.configure(&[("rs.d/sglang.conf", &conf), ("rs.d/servers.conf", &conf)])
+    }
+
+    /// Puts `files` into the user's own configuration.
+    ///
+    /// # Errors
+    /// As the system's.
+    pub fn configure(&self, files: &[(&str, &str)]) -> anyhow::Result<()> {
+        for (name, text) in files {
+            let path = self.home.join("state/config").join(name);
+            let dir = path.parent().context("a file without a directory")?;
+            self.place.make_dir(dir)?;
+            self.place.write(&path, text)?;
+        }
+        Ok(())
     }
 
     /// The agent's API.
@@ -247,6 +284,19 @@ impl Instance {
         {
             sessions.push(stat.session);
         }
+    }
+}
+
+/// The line of configuration with which only `servers` are charted.
+#[must_use]
+pub fn only(servers: &[&Server]) -> String {
+    let addresses: Vec<_> = servers
+        .iter()
+        .map(|server| format!("'.*:{}'", server.port))
+        .collect();
+    match addresses.as_slice() {
+        [] => "exclude: '.*'\n".to_owned(),
+        addresses => format!("include: [{}]\n", addresses.join(", ")),
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, ensure};
 use harness::alerts::{self, Alert, Change};
-use harness::instance::Instance;
+use harness::instance::{Instance, only};
 use harness::place::Place;
 use harness::processes;
 use harness::server::Server;
@@ -23,7 +23,7 @@ use nix::unistd::Pid;
 
 use gpus::{BENIGN, Fate};
 use servers::{PARTS, Part, TWINS};
-use stage::{Stage, own_files};
+use stage::Stage;
 
 /// What is the user's own: thresholds, and windows short enough for a test.
 const SGLANG_CONF: &str = "ends_window: 75\n\
@@ -159,8 +159,16 @@ fn play_all(place: &Place) -> anyhow::Result<Outcome> {
         .iter()
         .map(start)
         .collect::<anyhow::Result<Vec<_>>>()?;
+    let servers: Vec<_> = parts
+        .iter()
+        .chain(&twins)
+        .map(|(_, server)| server)
+        .collect();
+    let only = only(&servers);
+    let sglang = format!("{only}{SGLANG_CONF}");
     let files = [
-        ("rs.d/sglang.conf", SGLANG_CONF),
+        ("rs.d/sglang.conf", sglang.as_str()),
+        ("rs.d/servers.conf", only.as_str()),
         ("rs.d/nvidia.conf", NVIDIA_CONF),
     ];
     let stage = Stage::start(place, "alerts", &files)?;
@@ -274,7 +282,7 @@ fn plugin_stops(place: &Place) -> anyhow::Result<Vec<Change>> {
     let own = " template: my_own_alert\n       on: netdata.rs_d_job_status\n     calc: $ok\n    \
                every: 10s\n     warn: $this < 0\n       to: silent\n";
     let instance = Instance::new(place, "alerts-plugin", &[])?;
-    own_files(place, &instance, &[("health.d/sglang.conf", own)])?;
+    instance.configure(&[("health.d/sglang.conf", own)])?;
     instance.start()?;
     // The job of the GPUs, of which there are none, has long enough to be taken for one that fails.
     sleep(Duration::from_secs(90));

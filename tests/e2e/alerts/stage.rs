@@ -41,7 +41,7 @@ impl Stage {
         let bind = format!("{}:/etc/fake-nvml.yaml", scenario_file.display());
         let flags = ["--nvml-library", library, "--bind", &bind];
         let instance = Instance::new(place, name, &flags)?;
-        own_files(place, &instance, files)?;
+        instance.configure(files)?;
         Ok(Self {
             instance,
             place: place.clone(),
@@ -81,14 +81,4 @@ impl Stage {
             Ok(())
         })
     }
-}
-
-/// Puts `files` into the user's own configuration.
-pub fn own_files(place: &Place, instance: &Instance, files: &[(&str, &str)]) -> anyhow::Result<()> {
-    for (name, text) in files {
-        let path = instance.home.join("state/config").join(name);
-        place.make_dir(path.parent().context("a file without a directory")?)?;
-        place.write(&path, text)?;
-    }
-    Ok(())
 }
