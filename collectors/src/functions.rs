@@ -4,7 +4,7 @@
 
 mod gpu_processes;
 mod inference_servers;
-mod power;
+pub mod power;
 
 use std::time::Duration;
 

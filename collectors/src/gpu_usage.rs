@@ -24,12 +24,18 @@ pub struct Gpu {
     pub uuid: String,
     /// NVML's index, for display.
     pub index: u32,
+    /// As the driver spells it.
+    pub product_name: String,
     /// `nvmlDeviceGetTotalEnergyConsumption`, mJ since the driver was loaded.
     pub energy_mj: Option<u64>,
     /// `nvmlDeviceGetPowerUsage`, mW, a one-second average.
     pub power_mw: Option<u32>,
     /// `nvmlDeviceGetUtilizationRates`, per cent of time with a kernel running.
     pub busy_pct: Option<f64>,
+    /// Whether anything ran since the previous reading, as far as the driver's samples say.
+    pub ran: Option<bool>,
+    /// Whether it is split into instances (MIG): what runs in one is told by no sample.
+    pub split: bool,
     /// Whether the list of its processes could be read.
     pub processes_known: bool,
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::histogram::Counter;
+
 /// Servers kept. Anybody can start processes that look like one.
 const MAX_SERVERS: usize = 256;
 /// Intervals after which a value says nothing about now.
@@ -54,6 +56,23 @@ pub struct Reading {
     pub kv_cache_pct: Option<f64>,
     /// Why metrics are missing, and how to get them.
     pub missing: Option<String>,
+    /// What it has done so far; `None` if no counter tells.
+    pub done: Option<Done>,
+}
+
+/// A server's counters of work at one moment: what energy and money are divided by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Done {
+    /// When the counters stood so.
+    pub at: Instant,
+    /// Which counters they are: `realtime`, or `finished` where a request's tokens count when it ends.
+    pub counters: &'static str,
+    /// Tokens generated.
+    pub output: Option<Counter>,
+    /// Tokens that the model was run for: prompt tokens that no cache had, and those generated.
+    pub computed: Option<Counter>,
+    /// Requests that ended.
+    pub requests: Option<Counter>,
 }
 
 /// How much attention a state needs.
@@ -130,6 +149,13 @@ impl Slot {
         fresh.map(|(name, it)| (name.clone(), it.clone())).collect()
     }
 
+    /// What the server `name` has done, without what is stale.
+    pub fn done(&self, name: &str, now: Instant) -> Option<Done> {
+        let values = self.values();
+        let reading = values.readings.get(name).filter(|it| it.is_fresh(now))?;
+        reading.done
+    }
+
     fn values(&self) -> MutexGuard<'_, Values> {
         // Values are replaced whole: a writer that panicked cannot have left half of one.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -179,6 +205,7 @@ pub mod tests {
             ttft_p99_ms: Some(87.0),
             kv_cache_pct: Some(12.5),
             missing: None,
+            done: None,
         }
     }
 

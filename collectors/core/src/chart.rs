@@ -64,6 +64,15 @@ impl Dim {
         }
     }
 
+    /// A value with six decimals, for what is far below 1.
+    #[must_use]
+    pub const fn micro(id: &'static str) -> Self {
+        Self {
+            precision: 1_000_000,
+            ..Self::new(id)
+        }
+    }
+
     /// The same, drawn below zero.
     #[must_use]
     pub const fn below_zero(self) -> Self {

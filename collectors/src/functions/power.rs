@@ -102,9 +102,12 @@ pub mod tests {
         Gpu {
             uuid: format!("GPU-{index}"),
             index,
+            product_name: "Board".to_owned(),
             energy_mj: None,
             power_mw: Some(200_000),
             busy_pct: Some(50.0),
+            ran: Some(true),
+            split: false,
             processes_known: true,
         }
     }

@@ -18,9 +18,12 @@ pub fn usage(snapshot: &Snapshot, taken: Instant, every: Duration) -> gpu_usage:
             .map(|gpu| gpu_usage::Gpu {
                 uuid: gpu.id.uuid.clone(),
                 index: gpu.id.index,
+                product_name: gpu.id.product_name.clone(),
                 energy_mj: gpu.fast.energy_mj,
                 power_mw: gpu.fast.power_mw,
                 busy_pct: gpu.fast.busy_pct.map(f64::from),
+                ran: gpu.ran(),
+                split: gpu.mig.enabled == Some(true) || !gpu.mig.instances.is_empty(),
                 processes_known: gpu.processes.is_some(),
             })
             .collect(),

@@ -3,8 +3,10 @@
 
 mod charts;
 mod cpu;
+mod energy;
 mod outside;
 mod record;
+mod restarts;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -19,9 +21,11 @@ use netdata_plugin::module::{Collector, Discover, Job, Tick};
 use serde::Deserialize;
 
 use crate::config::{self, Configured, Kind, Live, Patterns, Selection};
+use crate::gpu_usage;
 use crate::host_probe::HostProbe;
 use crate::inference_status;
 use crate::modules::Module;
+use energy::{Energy, Prices};
 use record::record;
 use watch::{SCAN_EVERY, Watch};
 
@@ -34,19 +38,43 @@ pub const MODULE: Module = Module {
             proc_root: context.proc_root.clone(),
             host_probe: Arc::clone(&context.host_probe),
             inference: Arc::clone(&context.inference),
+            gpu_usage: Arc::clone(&context.gpu_usage),
         })
     },
     config: Kind::of::<Options>(),
 };
 
 /// `rs.d/servers.conf`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
     /// Servers to chart, by address, model, engine or user; all if there are none.
     pub include: Patterns,
     /// Servers to leave out.
     pub exclude: Patterns,
+    /// What a kilowatt-hour costs.
+    #[serde(deserialize_with = "energy::amount")]
+    pub price_per_kwh: Option<f64>,
+    /// Energy of the whole data centre over that of its machines.
+    #[serde(deserialize_with = "energy::factor")]
+    pub pue: Option<f64>,
+    /// What the machine draws beside its GPUs, W.
+    #[serde(deserialize_with = "energy::amount")]
+    pub host_watts: Option<f64>,
+    /// What an hour of one GPU costs.
+    #[serde(deserialize_with = "energy::amount")]
+    pub gpu_hour_price: Option<f64>,
+}
+
+impl Options {
+    fn prices(&self) -> Prices {
+        Prices {
+            per_kwh: self.price_per_kwh,
+            pue: self.pue,
+            host_watts: self.host_watts,
+            gpu_hour: self.gpu_hour_price,
+        }
+    }
 }
 
 impl config::Options for Options {
@@ -61,6 +89,7 @@ struct Servers {
     proc_root: PathBuf,
     host_probe: Arc<HostProbe>,
     inference: Arc<inference_status::Slot>,
+    gpu_usage: Arc<gpu_usage::Slot>,
 }
 
 impl Discover for Servers {
@@ -70,16 +99,19 @@ impl Discover for Servers {
         };
         let (proc_root, host_probe) = (self.proc_root.clone(), Arc::clone(&self.host_probe));
         let inference = Arc::clone(&self.inference);
+        let gpu_usage = Arc::clone(&self.gpu_usage);
+        let prices = config.options.prices();
         let selection = Selection {
             include: config.options.include.clone(),
             exclude: config.options.exclude.clone(),
         };
         let start = move || {
             let own = nix::unistd::geteuid().as_raw();
-            let collector = Processes(
-                Watch::new(&proc_root, own, host_probe, selection),
+            let collector = Processes {
+                watch: Watch::new(&proc_root, own, host_probe, selection),
+                energy: Energy::new(gpu_usage, Arc::clone(&inference), prices),
                 inference,
-            );
+            };
             Ok(Box::new(collector) as Box<dyn Collector>)
         };
         Ok(vec![config.job(config.name_or("processes"), start)])
@@ -90,11 +122,19 @@ impl Discover for Servers {
     }
 }
 
-struct Processes(Watch, Arc<inference_status::Slot>);
+struct Processes {
+    watch: Watch,
+    energy: Energy,
+    inference: Arc<inference_status::Slot>,
+}
 
 impl Collector for Processes {
     fn collect(&mut self, tick: Tick, frame: &mut Frame) -> anyhow::Result<()> {
-        let Self(watch, inference) = self;
+        let Self {
+            watch,
+            energy,
+            inference,
+        } = self;
         // What is known already is read before the table is scanned, as close to the tick's beginning
         // as can be: CPU use is a difference over the time between two ticks.
         let known = watch.scanned();
@@ -109,7 +149,9 @@ impl Collector for Processes {
         }
         if let Ok(true) = scanned {
             inference.list(watch.listed(), tick.now, tick.every.max(SCAN_EVERY));
+            energy.serve(watch.energy_users().collect());
         }
+        energy.tick(tick, frame);
         scanned.map(drop)
     }
 }

@@ -1,5 +1,6 @@
 //! The module over a made-up /proc: what is charted, and what a tick without a past leaves out.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use netdata_plugin::module::{Collector as _, Tick};
 
 use super::Processes;
 use super::charts::{PROCESS_CPU, PROCESS_MEMORY, PROCESSES};
+use super::energy::{Energy, Prices};
 use super::watch::Watch;
 use crate::config::Selection;
 use crate::engine::Role;
@@ -33,6 +35,14 @@ fn no_probe() -> Arc<HostProbe> {
     Arc::new(HostProbe::new(None))
 }
 
+fn job(proc_root: &Path) -> Processes {
+    Processes {
+        watch: Watch::new(proc_root, OWN_UID, no_probe(), Selection::default()),
+        energy: Energy::new(Arc::default(), Arc::default(), Prices::default()),
+        inference: Arc::default(),
+    }
+}
+
 /// A host, the job on it, and what the job said last.
 struct Host {
     proc: FakeProc,
@@ -46,13 +56,9 @@ impl Host {
     fn new() -> Self {
         let proc = FakeProc::new();
         proc.passwd("root:x:0:0::/:\nmarie:x:1000:1000::/:\nnobody:x:65534:65534::/:\n");
-        let job = Processes(
-            Watch::new(proc.path(), OWN_UID, no_probe(), Selection::default()),
-            Arc::default(),
-        );
         Self {
+            job: job(proc.path()),
             proc,
-            job,
             frame: Frame::default(),
             start: Instant::now(),
         }
@@ -377,15 +383,7 @@ fn a_host_without_servers_has_no_charts_and_no_error() {
 #[test]
 fn a_proc_that_cannot_be_listed_is_an_error_that_names_it() {
     let mut host = Host::with_server();
-    host.job = Processes(
-        Watch::new(
-            "/nonexistent/proc".as_ref(),
-            OWN_UID,
-            no_probe(),
-            Selection::default(),
-        ),
-        Arc::default(),
-    );
+    host.job = job("/nonexistent/proc".as_ref());
     let tick = Tick {
         now: host.start,
         every: Duration::from_secs(1),

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use netdata_plugin::chart::Instance;
 
 use super::cpu::CpuRates;
+use super::energy;
 use super::outside::{Outside, Place};
+use super::restarts::Restarts;
 use super::usage::Usage;
 use crate::config::Selection;
 use crate::engine::{self, Processes, Role, Tree};
@@ -20,8 +22,6 @@ use crate::processes::{Users, effective_uid, page_bytes};
 
 /// Pause between two passes over /proc: what starts or ends shows within this time.
 pub const SCAN_EVERY: Duration = Duration::from_secs(3);
-/// Most addresses whose restarts are counted: anybody may start processes that claim some.
-const MAX_ADDRESSES: usize = 512;
 /// Most servers watched, our own user's first.
 const MAX_SERVERS: usize = 128;
 /// Part of every chart's id: `server_30000`.
@@ -183,6 +183,17 @@ impl Watch {
         })
     }
 
+    /// The same for those who charge energy to them.
+    pub fn energy_users(&self) -> impl Iterator<Item = energy::Server> + '_ {
+        let listed = self.listed().zip(&self.servers);
+        listed.map(|(listed, server)| energy::Server {
+            name: listed.name,
+            instance: Arc::clone(&server.instance),
+            main: (server.tree.pid, server.tree.start_ticks),
+            processes: listed.processes,
+        })
+    }
+
     /// Reads every process of the known servers.
     pub fn read(&mut self, now: Instant) -> &[Watched] {
         let readings = self.outside.readings(now);
@@ -238,43 +249,6 @@ impl Watch {
         );
         self.cpu.forget_unseen(now);
         &self.servers
-    }
-}
-
-/// How often the process on an address was another one than before.
-#[derive(Debug, Default)]
-struct Restarts(BTreeMap<String, Occupied>);
-
-/// An address with its process, pid and start ticks.
-#[derive(Debug)]
-struct Occupied {
-    process: (u32, u64),
-    restarts: u32,
-    seen: Instant,
-}
-
-impl Restarts {
-    fn of(&mut self, chart_type: &str, process: (u32, u64), now: Instant) -> u32 {
-        if let Some(known) = self.0.get_mut(chart_type) {
-            if known.process != process {
-                known.process = process;
-                known.restarts += 1;
-            }
-            known.seen = now;
-            return known.restarts;
-        }
-        if self.0.len() >= MAX_ADDRESSES {
-            let oldest = self.0.iter().min_by_key(|(_, known)| known.seen);
-            let oldest = oldest.map(|(name, _)| name.clone());
-            oldest.and_then(|name| self.0.remove(&name));
-        }
-        let first = Occupied {
-            process,
-            restarts: 0,
-            seen: now,
-        };
-        self.0.insert(chart_type.to_owned(), first);
-        0
     }
 }
 

@@ -3,8 +3,10 @@
 use netdata_plugin::module::Tick;
 
 use super::measure::Measure;
-use super::record::{Reading, believed, kv_usage};
+use super::record::{Page, Reading, believed, kv_usage};
 use super::state::State;
+use super::throughput::Source;
+use crate::histogram::Counter;
 use crate::inference_status::{self, Urgency};
 
 /// The row of the reading of a tick. `trouble` is why there was no answer.
@@ -35,7 +37,44 @@ pub fn status(reading: &Reading<'_>, tick: Tick, trouble: &str) -> inference_sta
             .map(ms),
         kv_cache_pct: gauge(page.and_then(|page| kv_usage(page.snapshot))),
         missing: missing(reading, trouble),
+        done: page.and_then(done),
     }
+}
+
+/// The counters of what it has done. Those that count while it works are preferred; the others count a request
+/// when it ends. Never counted by latencies' observations, which are not one a token.
+fn done(page: &Page<'_>) -> Option<inference_status::Done> {
+    let source = page.history.counters()?;
+    let it = page.snapshot;
+    // A counter appears with its first event.
+    let absent_is_zero = |counter: Option<Counter>| counter.unwrap_or_default();
+    let (output, prompt) = match source {
+        Source::Realtime => (it.realtime.decode, it.realtime.prefill_compute),
+        Source::Finished => {
+            let cached = absent_is_zero(it.cached_tokens);
+            let computed = it.prompt_tokens.map(|prompt| Counter {
+                total: prompt.total - cached.total,
+                series: both(prompt.series, cached.series),
+            });
+            (it.generation_tokens, computed)
+        }
+    };
+    let prompt = absent_is_zero(prompt);
+    Some(inference_status::Done {
+        at: page.at,
+        counters: source.name(),
+        output,
+        computed: output.map(|output| Counter {
+            total: output.total + prompt.total,
+            series: both(output.series, prompt.series),
+        }),
+        requests: it.requests,
+    })
+}
+
+/// The identity of two sets of series, told apart by their order.
+fn both(first: u64, second: u64) -> u64 {
+    first.rotate_left(1) ^ second
 }
 
 fn urgency(state: State) -> Urgency {
@@ -64,6 +103,9 @@ fn missing(reading: &Reading<'_>, trouble: &str) -> Option<String> {
 mod tests {
     use std::time::{Duration, Instant};
 
+    use super::super::history::History;
+    use super::super::slo::Slo;
+    use super::super::snapshot::Snapshot;
     use super::*;
     use crate::engine::{Identity, identify};
 
@@ -102,5 +144,57 @@ mod tests {
         let unreachable = of(State::Unreachable);
         assert_eq!(unreachable.missing.as_deref(), Some("No answer: refused"));
         assert_eq!(of(State::Stalled).missing, None);
+    }
+
+    fn done_of(snapshot: &Snapshot) -> Option<inference_status::Done> {
+        let (mut history, at) = (History::new(Duration::from_secs(60)), Instant::now());
+        history.take(snapshot, at);
+        let page = Page {
+            snapshot,
+            history: &history,
+            slo: Slo::default(),
+            fresh: true,
+            at,
+            took: Duration::ZERO,
+            every: Duration::from_secs(5),
+        };
+        done(&page)
+    }
+
+    #[test]
+    fn work_is_counted_while_it_is_done_or_else_when_requests_end() {
+        let counter = |total, series| Some(Counter { total, series });
+        let mut page = Snapshot {
+            series: 9,
+            prompt_tokens: counter(700.0, 1),
+            cached_tokens: counter(300.0, 2),
+            generation_tokens: counter(50.0, 3),
+            requests: counter(4.0, 4),
+            ..Snapshot::default()
+        };
+        let total = |counter: Option<Counter>| counter.map(|it| it.total);
+        let finished = done_of(&page).unwrap();
+        assert_eq!(finished.counters, "finished");
+        assert_eq!(total(finished.output), Some(50.0));
+        assert_eq!(total(finished.computed), Some(450.0));
+        assert_eq!(total(finished.requests), Some(4.0));
+        // Cached tokens that appear are another sum.
+        page.cached_tokens = None;
+        let before = done_of(&page).unwrap();
+        assert_ne!(
+            before.computed.map(|it| it.series),
+            finished.computed.map(|it| it.series)
+        );
+        page.realtime.prefill_compute = counter(410.0, 5);
+        page.realtime.decode = counter(60.0, 6);
+        let realtime = done_of(&page).unwrap();
+        assert_eq!(realtime.counters, "realtime");
+        assert_eq!(
+            (total(realtime.output), total(realtime.computed)),
+            (Some(60.0), Some(470.0))
+        );
+        page.realtime.decode = None;
+        page.counts_http = true;
+        assert_eq!(done_of(&page).unwrap().output, None);
     }
 }
