@@ -38,15 +38,23 @@ pub fn returns_without_spike(lab: &Lab) -> anyhow::Result<()> {
     let points = lab.instance.api().series(&chart, window)?.dim("decode")?;
     let between = |from: i64, to: i64| {
         let within = points.iter().filter(move |(at, _)| (from..to).contains(at));
-        within.filter_map(|(_, value)| *value).collect::<Vec<_>>()
+        within.filter_map(|(at, value)| Some((*at, (*value)?)))
     };
-    // What was scraped before may be stored one interval later, and an interval may be stretched meanwhile.
-    let meanwhile = between(from + 2 * interval.cast_signed() + 1, to);
-    let after = between(to, i64::MAX);
+    // What was scraped last before may be stored an interval later, and be a point of a coarser grid where the
+    // interval has been stretched meanwhile.
+    let intervals = lab.instance.api().series(&id, window)?.values("interval")?;
+    let longest = intervals.into_iter().fold(interval as f64, f64::max).ceil() as i64;
+    let gap_from = from + 3 * longest;
+    ensure!(
+        gap_from + 2 * longest < to,
+        "scrapes every {longest} s are too rare for this test"
+    );
+    let meanwhile: Vec<_> = between(gap_from, to).collect();
     ensure!(
         meanwhile.is_empty(),
-        "values while there was no counter: {meanwhile:?}"
+        "values while there was no counter ({from} to {to}, every {longest} s): {meanwhile:?} of {points:?}"
     );
+    let after: Vec<_> = between(to, i64::MAX).map(|(_, value)| value).collect();
     let highest = after.iter().copied().fold(f64::NAN, f64::max);
     eprintln!(
         "rate {rate:.1}, highest after the return {highest:.1}, of {} values",
