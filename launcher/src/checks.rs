@@ -1,7 +1,6 @@
 //! What `doctor` looks at: a table of checks, one file an area. Each says what it found and, where that is not
 //! well, what to do. None changes anything, and none may hold the others up.
 
-mod ask;
 mod gpu;
 mod host;
 mod image;

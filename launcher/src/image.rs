@@ -2,28 +2,33 @@
 //! in a directory of its own and renames at the end, so the image is the old one or the new one.
 
 mod debian;
+mod digest;
+mod record;
 mod registry;
+mod sif;
 mod workspace;
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
-use serde::{Deserialize, Serialize};
 
+use crate::ask::ask;
 use crate::child::{self, Outcome};
-use crate::files;
 use crate::paths::Paths;
 use crate::progress::Progress;
-use crate::runtime::Runtime;
+use crate::runtime::{Container, Runtime};
 use crate::settings::DEFAULT_IMAGE;
+pub use record::ImageRecord;
+pub use sif::check as check_sif;
 use workspace::Workspace;
 
 /// What the runtime keeps of its downloads, within [`Paths::cache`].
 const RUNTIME_CACHE: &str = "runtime";
+/// A container starts in 0.3 s; one that has to be unpacked first in 15.
+const VERSION: Duration = Duration::from_secs(30);
 
 /// Where an image comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,27 +83,6 @@ impl fmt::Display for Source {
     }
 }
 
-/// What is known of `netdata.sif`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ImageRecord {
-    /// As the user wrote it.
-    pub source: String,
-    /// Seconds since 1970.
-    pub pulled_at: u64,
-    /// Size of the file.
-    pub bytes: u64,
-    /// Version of the Netdata inside, where the source tells.
-    pub version: Option<String>,
-}
-
-impl ImageRecord {
-    /// None where there is no record, or one that cannot be read.
-    pub fn load(paths: &Paths) -> Option<Self> {
-        serde_json::from_slice(&fs::read(paths.image_record()).ok()?).ok()
-    }
-}
-
 /// The image to start from, pulled if need be.
 ///
 /// A finished image that was asked for is used where it is. Otherwise `netdata.sif`, unless it is
@@ -133,29 +117,52 @@ pub fn finished(asked: &str) -> Option<PathBuf> {
 
 /// Gets the image: the one asked for, or else a newer one of the same source.
 pub fn pull(runtime: &Runtime, paths: &Paths, asked: Option<&str>) -> Result<ImageRecord> {
+    fetch(runtime, paths, asked)?.install(paths)
+}
+
+/// An image that is whole, beside the one in use.
+#[derive(Debug)]
+pub struct Fetched {
+    workspace: Workspace,
+    /// What is known of it.
+    pub record: ImageRecord,
+}
+
+impl Fetched {
+    /// Where it is until it is installed.
+    pub fn path(&self) -> PathBuf {
+        self.workspace.image()
+    }
+
+    /// Puts it in the place of the one in use.
+    pub fn install(self, paths: &Paths) -> Result<ImageRecord> {
+        fs::rename(self.path(), paths.image())
+            .with_context(|| format!("replacing {}", paths.image().display()))?;
+        self.record.store(paths)?;
+        Ok(self.record.clone())
+    }
+}
+
+/// The same, leaving the one in use where it is.
+pub fn fetch(runtime: &Runtime, paths: &Paths, asked: Option<&str>) -> Result<Fetched> {
     let earlier = ImageRecord::load(paths).map(|record| record.source);
     let source = Source::parse(asked.or(earlier.as_deref()).unwrap_or(DEFAULT_IMAGE))?;
     let mut workspace = Workspace::create(paths, &source)?;
     let progress = Progress::start(&format!("getting {source}"));
-    let version = match &source {
+    let mut packaged = None;
+    match &source {
         Source::Registry(name) => registry::pull(runtime, name, &mut workspace, &progress)?,
-        Source::Archive(from) => {
-            build(runtime, from.as_ref(), &mut workspace, &progress)?;
-            None
-        }
-        Source::Definition(file) => {
-            build(runtime, file.as_os_str(), &mut workspace, &progress)?;
-            None
-        }
-        Source::Debian => Some(debian::pull(runtime, &mut workspace, &progress)?),
+        Source::Archive(from) => build(runtime, from.as_ref(), &mut workspace, &progress)?,
+        Source::Definition(file) => build(runtime, file.as_os_str(), &mut workspace, &progress)?,
+        Source::Debian => packaged = Some(debian::pull(runtime, &mut workspace, &progress)?),
         Source::Sif(path) => {
             let copied = fs::copy(path, workspace.image());
             copied.with_context(|| format!("copying {}", path.display()))?;
-            None
         }
-    };
+    }
     let new = workspace.image();
     check_sif(&new)?;
+    progress.step("looking what it holds");
     let bytes = fs::metadata(&new)
         .with_context(|| format!("reading {}", new.display()))?
         .len();
@@ -163,17 +170,39 @@ pub fn pull(runtime: &Runtime, paths: &Paths, asked: Option<&str>) -> Result<Ima
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
         .as_secs();
+    let sha256 = digest::of_file(&new)?;
+    let digest = match source {
+        Source::Registry(_) => {
+            digest::in_cache(&Paths::cache()?.join(RUNTIME_CACHE), &new, &sha256)
+        }
+        _ => None,
+    };
     let record = ImageRecord {
         source: source.to_string(),
         pulled_at: now,
         bytes,
-        version,
+        version: packaged.or_else(|| version(runtime, paths, &new)),
+        digest,
+        sha256: Some(sha256),
     };
-    fs::rename(&new, paths.image())
-        .with_context(|| format!("replacing {}", paths.image().display()))?;
-    let json = serde_json::to_vec_pretty(&record).context("writing the image's record")?;
-    files::write_private(&paths.image_record(), &json)?;
-    Ok(record)
+    Ok(Fetched { workspace, record })
+}
+
+/// What the Netdata inside says of itself. Whether it runs is found out by starting it.
+fn version(runtime: &Runtime, paths: &Paths, image: &Path) -> Option<String> {
+    let container = Container {
+        image: image.to_owned(),
+        lib: paths.state_dir("empty"),
+        ..Container::default()
+    };
+    let answer = ask(runtime.exec(&container, &["netdata", "-V"]), VERSION)?;
+    let mut words = answer.last_line().split_whitespace();
+    let version = words
+        .by_ref()
+        .skip_while(|word| *word != "netdata")
+        .nth(1)?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".-+".contains(c);
+    (answer.ok && version.len() < 40 && version.chars().all(plain)).then(|| version.to_owned())
 }
 
 /// `apptainer build`, with its error in one message.
@@ -215,28 +244,13 @@ fn fatal(tail: &[String]) -> String {
     .to_owned()
 }
 
-/// Tells a SIF file from everything else by its header.
-pub fn check_sif(path: &Path) -> Result<()> {
-    /// After 32 bytes of launch script.
-    const MAGIC: &[u8] = b"SIF_MAGIC";
-    let mut magic = [0; MAGIC.len()];
-    let read = File::open(path).and_then(|mut file| {
-        file.seek(SeekFrom::Start(32))?;
-        file.read_exact(&mut magic)
-    });
-    if read.is_err() || magic != MAGIC {
-        bail!("{} is not a SIF image (or cannot be read)", path.display());
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn sif(path: &Path) {
-        let mut content = vec![b'#'; 32];
-        content.extend_from_slice(b"SIF_MAGIC\0");
+        let mut content = vec![0; 128];
+        content[32..41].copy_from_slice(b"SIF_MAGIC");
         fs::write(path, content).unwrap();
     }
 

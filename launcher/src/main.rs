@@ -4,6 +4,7 @@
 mod say;
 
 mod api;
+mod ask;
 mod checks;
 mod child;
 mod claim;
@@ -27,6 +28,7 @@ mod removal;
 mod report;
 mod runtime;
 mod settings;
+mod snapshot;
 mod start_log;
 mod streaming;
 

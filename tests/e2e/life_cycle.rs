@@ -140,51 +140,6 @@ pub fn said_twice(place: &Place) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `update` gets the image anew from where it came and restarts what runs on the old one; `shell` opens a
-/// shell in the same container.
-pub fn updated(place: &Place) -> anyhow::Result<()> {
-    let instance = Instance::new(place, "update", &[])?;
-    let run = |words: &[&str]| -> anyhow::Result<String> {
-        let outcome = instance.launcher(words)?;
-        ensure!(
-            outcome.code == Some(0),
-            "{words:?}: {:?} {}",
-            outcome.code,
-            outcome.text
-        );
-        Ok(outcome.text)
-    };
-    let image = instance.home.join("image.sif");
-    run(&[
-        "pull",
-        "--image",
-        image.to_str().context("a path that is no text")?,
-    ])?;
-    run(&[
-        "start",
-        "--port",
-        &instance.port.to_string(),
-        "--listen",
-        "127.0.0.1",
-    ])?;
-    let first = instance.outer_pid()?;
-    run(&["update"])?;
-    ensure!(instance.outer_pid()? != first, "it was not restarted");
-    instance
-        .api()
-        .charts()
-        .context("the flags of the start were forgotten")?;
-    // It reads no commands here and ends at once.
-    run(&["shell"])?;
-    instance.stop()?;
-    ensure!(
-        instance.processes().is_empty(),
-        "left behind: {:?}",
-        instance.processes()
-    );
-    Ok(())
-}
-
 /// The pid of a stale pid file now belongs to somebody else: they are left alone, and `start` starts.
 pub fn foreign_pid(place: &Place) -> anyhow::Result<()> {
     let instance = Instance::new(place, "foreign", &[])?;

@@ -18,6 +18,7 @@ mod prometheus;
 mod reality;
 mod servers;
 mod streaming;
+mod updates;
 mod withheld;
 
 use std::sync::{Arc, LazyLock};
@@ -66,8 +67,16 @@ const ALONE: &[(&str, Alone)] = &[
     ),
     ("start_and_stop_may_be_said_twice", life_cycle::said_twice),
     (
-        "update_restarts_on_the_new_image_and_shell_opens_one",
-        life_cycle::updated,
+        "update_restarts_on_a_newer_image_alone_and_shell_opens_one",
+        updates::restart_on_what_is_newer,
+    ),
+    (
+        "an_update_to_a_broken_image_comes_back_with_history_and_identity",
+        updates::broken_is_taken_back,
+    ),
+    (
+        "a_registrys_digest_is_kept_and_a_missing_tag_is_told",
+        updates::digest_and_missing_tag,
     ),
     (
         "a_pid_file_with_a_foreign_pid_harms_nobody",

@@ -117,10 +117,19 @@ impl Instance {
     /// # Errors
     /// When it cannot be run.
     pub fn launcher(&self, words: &[&str]) -> anyhow::Result<Outcome> {
+        self.launcher_with(&[], words)
+    }
+
+    /// The same, with more in its environment.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn launcher_with(&self, env: &[(&str, &str)], words: &[&str]) -> anyhow::Result<Outcome> {
         let began = Instant::now();
         let output = self
             .place
             .command(self.place.dist.join("bin/launcher"))
+            .envs(env.iter().copied())
             .arg("--home")
             .arg(&self.home)
             .args(words)

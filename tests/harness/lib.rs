@@ -9,6 +9,7 @@ pub mod instance;
 pub mod pages;
 pub mod place;
 pub mod processes;
+pub mod registry;
 pub mod server;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

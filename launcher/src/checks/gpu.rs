@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::process::Command;
 use std::time::Duration;
 
-use super::ask::ask;
 use super::{Check, Finding, Machine};
+use crate::ask::ask;
 use crate::container::PLUGIN_INSIDE;
 
 /// Initialising NVML takes 1 to 3 s without its persistence daemon, on each GPU.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::ask::ask;
 use super::{Check, Finding, Machine};
+use crate::ask::ask;
 use crate::container::PLUGIN_INSIDE;
 use crate::image::{self, ImageRecord};
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use nix::unistd::{Uid, User};
 
-use super::ask::ask;
 use super::{Check, Finding, Machine};
+use crate::ask::ask;
 use crate::runtime::find_on;
 
 pub(super) const CHECKS: &[Check] = &[

@@ -10,8 +10,8 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 use procfs::FromRead;
 use procfs::process::{MountInfo, MountInfos};
 
-use super::ask::ask;
 use super::{Check, Finding, Machine};
+use crate::ask::ask;
 use crate::parts::Parts;
 use crate::runtime::find_on;
 

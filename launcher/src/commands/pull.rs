@@ -29,11 +29,12 @@ pub(super) fn get(scene: &Scene, args: &PullArgs) -> Result<()> {
     };
     let asked = scene.settings(&flags)?.image;
     let record = image::pull(&Runtime::find()?, &scene.paths, asked.as_deref())?;
+    let name = record.name();
     let version = record
         .version
         .map_or(String::new(), |version| format!(", Netdata {version}"));
     out!(
-        "{} is ready: {} MiB from {}{version}",
+        "{} is ready: {} MiB from {}, {name}{version}",
         scene.paths.image().display(),
         record.bytes / MIB,
         record.source

@@ -1,7 +1,7 @@
 //! `start`: from an image and settings to a Netdata in which the plugin charts.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,6 +23,7 @@ use crate::progress::Progress;
 use crate::report;
 use crate::runtime::{Container, Runtime};
 use crate::settings::{Gpu, Listen, Settings};
+use crate::snapshot;
 use crate::start_log::{StartLog, Verdict};
 
 const POLL: Duration = Duration::from_millis(200);
@@ -84,9 +85,20 @@ impl Prepared {
     /// Gets the image if need be, and tries the plugin in it.
     pub(super) fn try_image(&mut self, scene: &Scene) -> Result<()> {
         let asked = self.settings.image.as_deref();
-        self.container.image = image::ensure(&self.runtime, &scene.paths, asked)?;
+        let image = image::ensure(&self.runtime, &scene.paths, asked)?;
+        self.try_file(image)
+    }
+
+    /// Tries the plugin in the image that this file is.
+    pub(super) fn try_file(&mut self, image: PathBuf) -> Result<()> {
+        self.use_file(image);
         let progress = Progress::start("checking that the plugin runs in the image");
         self.check_plugin(&progress)
+    }
+
+    /// Takes this file for the image.
+    pub(super) fn use_file(&mut self, image: PathBuf) {
+        self.container.image = image;
     }
 
     /// Fails if the port is somebody else's.
@@ -94,9 +106,27 @@ impl Prepared {
         ports::check_free(&scene.proc, self.conf.listen, self.conf.port)
     }
 
-    /// Starts it, waits for the plugin's charts and says what there is.
+    /// Starts it, waits for the plugin's charts and says what there is. The first start after an update goes
+    /// back to what was before it where the new image does not come up.
     pub(super) fn start(self, scene: &Scene) -> Result<ExitCode> {
         self.check_port(scene)?;
+        let unproven =
+            snapshot::is_kept(&scene.paths) && self.container.image == scene.paths.image();
+        if !unproven {
+            return self.launch(scene);
+        }
+        let flags = self.flags.clone();
+        match self.launch(scene) {
+            Ok(code) => {
+                snapshot::forget(&scene.paths)?;
+                Ok(code)
+            }
+            Err(error) if interrupt::is_set() => Err(error),
+            Err(error) => go_back(scene, &flags, &error),
+        }
+    }
+
+    fn launch(self, scene: &Scene) -> Result<ExitCode> {
         let progress = Progress::start("starting Netdata");
         let argv = ["netdata", "-D", "-s", "/host"];
         let mut command = self.runtime.exec(&self.container, &argv);
@@ -223,6 +253,22 @@ impl Prepared {
             thread::sleep(POLL);
         }
     }
+}
+
+/// Image, databases and identity as they were before the update, and a start of these.
+fn go_back(scene: &Scene, flags: &StartFlags, error: &anyhow::Error) -> Result<ExitCode> {
+    tell!("error: the new image does not come up: {error:#}");
+    tell!("going back to the image, history and identity of before");
+    snapshot::restore(&scene.paths)?;
+    if !scene.paths.image().exists() {
+        bail!("there was no image before this one");
+    }
+    let mut prepared = Prepared::new(scene, flags)?;
+    prepared.try_file(scene.paths.image())?;
+    prepared
+        .launch(scene)
+        .context("the earlier image does not come up either")?;
+    Ok(ExitCode::FAILURE)
 }
 
 /// What the runtime says where FUSE cannot be used; it also informs about what it does not need.

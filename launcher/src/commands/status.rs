@@ -243,7 +243,7 @@ fn from_image(report: &Report) -> String {
         .as_deref()
         .unwrap_or("version unknown");
     let made_from = report.image_record.as_ref().map_or(String::new(), |image| {
-        format!(" (made from {})", image.source)
+        format!(" ({} from {})", image.name(), image.source)
     });
     format!("{version}, image {}{made_from}", report.image.display())
 }

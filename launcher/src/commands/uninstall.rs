@@ -12,6 +12,7 @@ use super::{Scene, stop};
 use crate::cli::UninstallArgs;
 use crate::paths::Paths;
 use crate::removal::Removal;
+use crate::snapshot;
 
 /// History and identity, and the user's own configuration.
 const DATA: [&str; 3] = ["lib", "cache", "config"];
@@ -47,6 +48,9 @@ fn remove_home(paths: &Paths, keep_data: bool, removal: &mut Removal) -> Result<
     removal.take(&paths.workspace(), "left by a pull that was killed")?;
     removal.take(&paths.image(), "image")?;
     removal.take(&paths.image_record(), "where the image came from")?;
+    for (_, kept) in snapshot::images(paths) {
+        removal.take(&kept, "from before an update")?;
+    }
     removal.take(&paths.pid_file(), "pid file")?;
     removal.take(&paths.home().join("logs"), "logs")?;
     if !keep_data {

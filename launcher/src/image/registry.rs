@@ -19,13 +19,13 @@ const FIRST_ANSWER: Duration = Duration::from_secs(30);
 const OTHERWISE: &str = "instead: launcher pull --image debian (the distribution's own packages, on Debian and Ubuntu),\n\
      or copy an image here and use it: launcher start --image FILE.sif";
 
-/// Pulls `name` into the workspace. No registry tells the version of the Netdata inside.
+/// Pulls `name` into the workspace.
 pub fn pull(
     runtime: &Runtime,
     name: &str,
     workspace: &mut Workspace,
     progress: &Progress,
-) -> Result<Option<String>> {
+) -> Result<()> {
     progress.step(&format!(
         "pulling {name} (up to {} s for the registry's first answer)",
         FIRST_ANSWER.as_secs()
@@ -37,7 +37,7 @@ pub fn pull(
         &Paths::cache()?.join(RUNTIME_CACHE),
     );
     match child::run(command, workspace.log(), progress, Some(FIRST_ANSWER))? {
-        Outcome::Ended { status, .. } if status.success() => Ok(None),
+        Outcome::Ended { status, .. } if status.success() => Ok(()),
         Outcome::Ended { tail, .. } => {
             let reason = fatal(&tail);
             bail!(

@@ -14,8 +14,13 @@ use assert_cmd::cargo::cargo_bin;
 pub const RUNS: &str = "exit 0";
 pub const STAYS: &str = "exec sleep 1000";
 
+/// Ends at once where the image is a broken one, else answers as a Netdata does.
+const ANSWERS: &str = "grep -q broken \"$image\" && { echo 'netdata FATAL : broken' >&2; exit 1; }; \
+     exec /usr/bin/python3 $lab/netdata.py $(cat $lab/port)";
+
 pub struct Lab {
     dir: tempfile::TempDir,
+    port: u16,
 }
 
 impl Lab {
@@ -24,22 +29,45 @@ impl Lab {
         for name in ["bin", "user"] {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
-        let lab = Self { dir };
+        let lab = Self {
+            dir,
+            port: free_port(),
+        };
         lab.runtime(plugin, netdata);
         lab.program("bin/rs.d.plugin", "");
-        let mut image = vec![b'#'; 32];
-        image.extend_from_slice(b"SIF_MAGIC\0");
-        fs::write(lab.path("image.sif"), image).unwrap();
+        lab.image("image.sif", "");
         lab
     }
 
+    /// One whose Netdata comes up, unless the image says `broken`.
+    pub fn answering() -> Self {
+        let lab = Self::new(RUNS, ANSWERS);
+        fs::write(lab.path("netdata.py"), include_str!("netdata.py")).unwrap();
+        fs::write(lab.path("port"), lab.port.to_string()).unwrap();
+        lab
+    }
+
+    /// A SIF file as far as the launcher looks into one, with some text in it.
+    pub fn image(&self, name: &str, text: &str) {
+        let mut image = vec![0; 128];
+        image[32..41].copy_from_slice(b"SIF_MAGIC");
+        image.extend_from_slice(text.as_bytes());
+        fs::write(self.path(name), image).unwrap();
+    }
+
     fn runtime(&self, plugin: &str, netdata: &str) {
+        // The registry is a file of that name, the image the only word that is one.
         let script = format!(
-            "case \"$1 $*\" in\n\
-             pull*) echo 'FATAL:   lookup registry.example: no such host' >&2; exit 255;;\n\
+            "lab={}\n\
+             for word; do case $word in *.sif) image=$word;; esac; done\n\
+             case \"$1 $*\" in\n\
+             pull*) [ -e $lab/registry ] && exec cp $lab/registry \"$3\"\n\
+             echo 'FATAL:   lookup registry.example: no such host' >&2; exit 255;;\n\
              exec*--version) {plugin};;\n\
+             exec*' -V') grep -o 'netdata v[0-9.]*' -a \"$image\";;\n\
              exec*) {netdata};;\n\
-             esac"
+             esac",
+            self.dir.path().display()
         );
         self.program("bin/apptainer", &script);
     }
@@ -79,7 +107,7 @@ impl Lab {
     }
 
     pub fn start(&self, more: &[&str]) -> Command {
-        let port = free_port().to_string();
+        let port = self.port.to_string();
         let image = self.path("image.sif").display().to_string();
         let words = [
             "start",
