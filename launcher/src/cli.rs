@@ -69,34 +69,40 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Write the manual pages into a directory
     Man(ManArgs),
-    /// Start the host probe's watch, then become the runtime: the first process of an instance
+    /// Start the watch, then become the runtime: the first process of an instance
     #[command(hide = true)]
     Session(SessionArgs),
-    /// Keep the host probe running as long as the parent lives
+    /// Keep the host probe running, the log short and the disk from filling, as long as the runtime lives
     #[command(hide = true)]
-    WatchProbe(ProbeArgs),
+    Watch(WatchArgs),
 }
 
 /// Arguments of `session`.
 #[derive(Debug, Args)]
 pub struct SessionArgs {
-    /// The probe beside it
+    /// The watch beside it
     #[command(flatten)]
-    pub probe: ProbeArgs,
+    pub watch: WatchArgs,
     /// The runtime and its arguments
     #[arg(last = true, required = true)]
     pub argv: Vec<OsString>,
 }
 
-/// Arguments of `watch-probe`.
+/// Arguments of `watch`.
 #[derive(Clone, Debug, Args)]
-pub struct ProbeArgs {
+pub struct WatchArgs {
     /// The plugin's executable, which is the probe's too
     #[arg(long, value_name = "FILE")]
     pub plugin: PathBuf,
     /// Where the probe answers
     #[arg(long, value_name = "SOCKET")]
     pub socket: PathBuf,
+    /// What Netdata and its plugins print goes here
+    #[arg(long, value_name = "FILE")]
+    pub log: PathBuf,
+    /// History is written below this directory
+    #[arg(long, value_name = "DIR")]
+    pub history: PathBuf,
 }
 
 /// Flags of `pull`.

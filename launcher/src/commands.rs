@@ -54,7 +54,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Completions(args) => return pages::completions(args),
         Command::Man(args) => return pages::manual(args),
         Command::Session(args) => return beside::become_runtime(args).map(|()| ExitCode::FAILURE),
-        Command::WatchProbe(args) => return beside::watch_probe(args).map(|()| ExitCode::SUCCESS),
+        Command::Watch(args) => return beside::watch(args).map(|()| ExitCode::SUCCESS),
         _ => {}
     }
     let scene = Scene::new(cli.home, cli.env_file)?;
@@ -76,10 +76,9 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Open => open::run(&scene),
         Command::Clean(args) => clean::run(&scene, &args),
         Command::Uninstall(args) => uninstall::run(&scene, &args),
-        Command::Completions(_)
-        | Command::Man(_)
-        | Command::Session(_)
-        | Command::WatchProbe(_) => Ok(ExitCode::SUCCESS),
+        Command::Completions(_) | Command::Man(_) | Command::Session(_) | Command::Watch(_) => {
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

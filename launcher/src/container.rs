@@ -154,7 +154,7 @@ pub fn prepare(
             .into(),
         nvidia: nvidia(proc, settings),
         library: settings.nvml_library.clone(),
-        probe: Some(beside::probe(&parts.plugin, &paths.state_dir("run"))),
+        watch: Some(beside::watch_args(&parts.plugin, paths)),
         ..Container::default()
     };
     Ok((container, conf))

@@ -196,11 +196,11 @@ fn version(runtime: &Runtime, paths: &Paths, image: &Path) -> Option<String> {
         ..Container::default()
     };
     let answer = ask(runtime.exec(&container, &["netdata", "-V"]), VERSION)?;
-    let mut words = answer.last_line().split_whitespace();
-    let version = words
-        .by_ref()
-        .skip_while(|word| *word != "netdata")
-        .nth(1)?;
+    // The runtime has warnings of its own.
+    let version = answer
+        .text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("netdata "))?;
     let plain = |c: char| c.is_ascii_alphanumeric() || ".-+".contains(c);
     (answer.ok && version.len() < 40 && version.chars().all(plain)).then(|| version.to_owned())
 }

@@ -96,10 +96,6 @@ impl Paths {
     pub fn log_file(&self) -> PathBuf {
         self.home.join("logs/netdata.log")
     }
-    /// The one before it, put aside when it grew too long.
-    pub fn old_log_file(&self) -> PathBuf {
-        self.log_file().with_extension("log.old")
-    }
     /// What the tools behind the last `pull` printed.
     pub fn pull_log(&self) -> PathBuf {
         self.home.join("logs/pull.log")

@@ -24,6 +24,10 @@ pub struct Process {
     pub start_ticks: u64,
     /// Its name, at most 15 bytes.
     pub comm: String,
+    /// Its parent.
+    pub parent: i32,
+    /// Whether a signal holds it.
+    pub stopped: bool,
 }
 
 /// What a process used.
@@ -89,6 +93,8 @@ impl Proc {
             session: stat.session,
             start_ticks: stat.starttime,
             comm: stat.comm,
+            parent: stat.ppid,
+            stopped: stat.state == 'T',
         })
     }
 

@@ -12,6 +12,7 @@ use crate::api::{Alert, Api, Info};
 use crate::image::ImageRecord;
 use crate::instance::{Instance, Record};
 use crate::paths::Paths;
+use crate::pause;
 use crate::process::Proc;
 use crate::settings::Listen;
 use charted::plain;
@@ -36,6 +37,8 @@ pub struct Report {
     pub image_record: Option<ImageRecord>,
     /// Where the dashboard answers.
     pub urls: Vec<String>,
+    /// Why nothing is recorded at present; None where it is.
+    pub paused: Option<String>,
     /// Why the API does not answer; None if it does.
     pub api_error: Option<String>,
     /// By index.
@@ -70,11 +73,18 @@ impl Report {
             ..Self::default()
         };
         let mut first_entry = None;
+        let members = instance.members(record);
+        if pause::is_held(&members) {
+            // It would not answer.
+            report.paused = Some(pause::why(&paths.state_dir("cache")));
+            report.usage = Usage::of(paths, proc, &members, None);
+            return report;
+        }
         match report.ask(&Api::new(listen.local(), record.port)) {
             Ok(first) => first_entry = first,
             Err(error) => report.api_error = Some(format!("{error:#}")),
         }
-        report.usage = Usage::of(paths, proc, &instance.members(record), first_entry);
+        report.usage = Usage::of(paths, proc, &members, first_entry);
         report
     }
 

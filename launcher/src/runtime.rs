@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
-use crate::cli::ProbeArgs;
+use crate::cli::WatchArgs;
 
 /// Looked for on PATH in this order.
 const PROGRAMS: [&str; 2] = ["apptainer", "singularity"];
@@ -105,8 +105,8 @@ pub struct Container {
     pub nvidia: bool,
     /// One more library for the container.
     pub library: Option<PathBuf>,
-    /// The host probe that runs beside it.
-    pub probe: Option<ProbeArgs>,
+    /// The watch that runs beside it.
+    pub watch: Option<WatchArgs>,
     /// Unpack the image first: for machines where it cannot be mounted.
     pub unpack: bool,
 }

@@ -57,7 +57,9 @@ impl StartLog {
         // What cannot be read says nothing.
         let _ = File::open(&self.path).and_then(|mut file| {
             let end = file.metadata()?.len();
-            let begin = self.offset.max(end.saturating_sub(READ_BYTES));
+            // A log that was put aside meanwhile begins anew.
+            let offset = if self.offset > end { 0 } else { self.offset };
+            let begin = offset.max(end.saturating_sub(READ_BYTES));
             file.seek(SeekFrom::Start(begin))?;
             file.take(READ_BYTES).read_to_end(&mut text)
         });

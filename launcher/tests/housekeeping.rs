@@ -126,12 +126,12 @@ fn clean_removes_leftovers_and_downloads_and_nothing_else() {
     fs::create_dir_all(lab.path("home/.pull/tmp")).unwrap();
     fs::create_dir_all(lab.path("user/.cache/netdata-launcher/debs")).unwrap();
     fs::create_dir_all(lab.path("user/.cache/netdata-launcher/someone-elses")).unwrap();
-    fs::write(lab.path("home/logs/netdata.log.old"), "x").unwrap();
+    fs::write(lab.path("home/logs/netdata.log.1"), "x").unwrap();
     let (code, text) = lab.run(&["clean"]);
     assert_eq!(code, Some(0), "{text}");
     for gone in [
         "home/.pull",
-        "home/logs/netdata.log.old",
+        "home/logs/netdata.log.1",
         "user/.cache/netdata-launcher/debs",
     ] {
         assert!(!lab.path(gone).exists(), "{gone} is left: {text}");

@@ -36,6 +36,13 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 fn netdata(machine: &Machine) -> Finding {
+    if let Some(why) = machine
+        .report
+        .as_ref()
+        .and_then(|report| report.paused.clone())
+    {
+        return Finding::fail(why, "make room on that disk");
+    }
     match &machine.record {
         Some(record) => Finding::pass(format!("pid {}", record.pid)),
         None => Finding::skip("no: launcher start"),

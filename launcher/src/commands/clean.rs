@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::Scene;
 use crate::cli::CleanArgs;
 use crate::instance::State;
+use crate::log_files;
 use crate::paths::Paths;
 use crate::removal::Removal;
 
@@ -18,7 +19,9 @@ pub(super) fn run(scene: &Scene, args: &CleanArgs) -> Result<ExitCode> {
         // Also so that nobody's pull loses its workspace.
         let _lock = scene.take("clean")?;
         removal.take(&scene.paths.workspace(), "left by a pull that was killed")?;
-        removal.take(&scene.paths.old_log_file(), "the log before this one")?;
+        for kept in log_files::all_kept(&scene.paths.log_file()) {
+            removal.take(&kept, "an earlier log")?;
+        }
         removal.take(&scene.paths.pull_log(), "what the last pull printed")?;
         if !matches!(scene.instance.state()?, State::Running(_)) {
             for name in ["tmp", "shm"] {

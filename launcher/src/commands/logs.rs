@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -13,6 +12,8 @@ use anyhow::{Context as _, Result};
 
 use super::Scene;
 use crate::cli::LogsArgs;
+use crate::log_files;
+use crate::process::FileId;
 
 /// How often `-f` looks for more.
 const POLL: Duration = Duration::from_millis(250);
@@ -40,14 +41,14 @@ pub(super) fn run(scene: &Scene, args: &LogsArgs) -> Result<ExitCode> {
     if !args.follow {
         return Ok(ExitCode::SUCCESS);
     }
+    let mut follower = Follower {
+        file,
+        kept: FileId::of(&log_files::newest_kept(&path)),
+        path: path.clone(),
+    };
     let mut more = Vec::new();
     loop {
-        file.read_to_end(&mut more).with_context(reading)?;
-        if let Some(newer) = put_aside(&file, &path) {
-            // What was added between the two looks is in neither: the old file is read to its end.
-            file.read_to_end(&mut more).with_context(reading)?;
-            file = newer;
-        }
+        follower.read(&mut more).with_context(reading)?;
         // With a filter an unfinished line waits for its end.
         let whole = match more.iter().rposition(|byte| *byte == b'\n') {
             _ if !args.plugin => more.len(),
@@ -68,13 +69,35 @@ pub(super) fn run(scene: &Scene, args: &LogsArgs) -> Result<ExitCode> {
     }
 }
 
-/// The file that has taken the place of the one being followed, or the same one if it was emptied.
-fn put_aside(file: &File, path: &Path) -> Option<File> {
-    let newer = File::open(path).ok()?;
-    let (ours, theirs) = (file.metadata().ok()?, newer.metadata().ok()?);
-    let emptied = { file }.stream_position().ok()? > theirs.len();
-    let same = (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino());
-    (!same || emptied).then_some(newer)
+/// A log that is read on as it grows, also when it is put aside.
+struct Follower {
+    file: File,
+    path: PathBuf,
+    /// The newest log that was put aside: another one means that ours was.
+    kept: Option<FileId>,
+}
+
+impl Follower {
+    /// Appends what is new since the last look.
+    fn read(&mut self, more: &mut Vec<u8>) -> io::Result<()> {
+        let name = log_files::newest_kept(&self.path);
+        let kept = FileId::of(&name);
+        if kept != self.kept {
+            self.kept = kept;
+            // The end of what was followed is there, at the same place.
+            let at = self.file.stream_position()?;
+            if let Ok(mut aside) = File::open(&name) {
+                aside.seek(SeekFrom::Start(at))?;
+                aside.read_to_end(more)?;
+            }
+            self.file = File::open(&self.path)?;
+        }
+        // Emptied by somebody else.
+        if self.file.stream_position()? > self.file.metadata()?.len() {
+            self.file.rewind()?;
+        }
+        self.file.read_to_end(more).map(drop)
+    }
 }
 
 /// The plugin's own lines are logfmt; Netdata's name its file.
@@ -110,17 +133,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_that_was_put_aside_is_left_for_the_new_one() {
+    fn no_line_is_missed_or_shown_twice_when_the_log_is_put_aside() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("log");
-        std::fs::write(&path, "old\n").unwrap();
-        let mut file = File::open(&path).unwrap();
-        io::copy(&mut file, &mut io::sink()).unwrap();
-        assert!(put_aside(&file, &path).is_none());
-        std::fs::rename(&path, dir.path().join("log.old")).unwrap();
-        assert!(put_aside(&file, &path).is_none());
-        std::fs::write(&path, "new and longer\n").unwrap();
-        assert!(put_aside(&file, &path).is_some());
+        let path = dir.path().join("netdata.log");
+        let append = || {
+            let mut options = File::options();
+            options.append(true).create(true).open(&path).unwrap()
+        };
+        let mut writer = append();
+        let mut follower = Follower {
+            file: File::open(&path).unwrap(),
+            path: path.clone(),
+            kept: None,
+        };
+        let mut seen = Vec::new();
+        let mut written = String::new();
+        for number in 0..300 {
+            let line = format!("line {number}\n");
+            writer.write_all(line.as_bytes()).unwrap();
+            written += &line;
+            if number % 7 == 0 {
+                follower.read(&mut seen).unwrap();
+            }
+            // Between two looks, once while Netdata writes and once as a start does it.
+            if number % 50 == 24 {
+                log_files::shorten(&path, 100);
+            }
+            if number == 200 {
+                log_files::put_aside(&path, 1).unwrap();
+                writer = append();
+            }
+        }
+        follower.read(&mut seen).unwrap();
+        assert_eq!(String::from_utf8(seen).unwrap(), written);
     }
 
     #[test]

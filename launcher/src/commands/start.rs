@@ -130,8 +130,8 @@ impl Prepared {
         let progress = Progress::start("starting Netdata");
         let argv = ["netdata", "-D", "-s", "/host"];
         let mut command = self.runtime.exec(&self.container, &argv);
-        if let Some(probe) = &self.container.probe {
-            command = beside::session(&command, probe);
+        if let Some(watch) = &self.container.watch {
+            command = beside::session(&command, watch);
         }
         let log = scene.paths.log_file();
         let (mut child, offset) = instance::begin(command, &log)?;

@@ -50,6 +50,10 @@ fn look(scene: &Scene, json: bool) -> Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     };
     let report = Report::of(&record, &scene.paths, &scene.proc, &scene.instance);
+    if let Some(why) = &report.paused {
+        out!("Netdata is {why} (pid {})", record.pid);
+        return Ok(ExitCode::FAILURE);
+    }
     let since = report
         .uptime_seconds
         .map_or(String::new(), |age| format!(" for {}", duration(age)));
@@ -74,8 +78,13 @@ fn look_json(scene: &Scene, state: &State) -> Result<ExitCode> {
         "home": scene.paths.home(),
         "launcher_version": env!("CARGO_PKG_VERSION"),
     });
+    let mut code = code;
     if let State::Running(record) = state {
         let report = Report::of(record, &scene.paths, &scene.proc, &scene.instance);
+        if report.paused.is_some() {
+            object["state"] = "paused".into();
+            code = ExitCode::FAILURE;
+        }
         let report = serde_json::to_value(&report).context("writing JSON")?;
         if let (Some(object), Some(report)) = (object.as_object_mut(), report.as_object()) {
             object.extend(report.clone());
@@ -113,6 +122,10 @@ fn not_running(scene: &Scene, state: &State) -> String {
 /// What there is to know of a running one, after a start.
 pub(super) fn show(scene: &Scene, record: &Record) -> Result<ExitCode> {
     let report = Report::of(record, &scene.paths, &scene.proc, &scene.instance);
+    if let Some(why) = &report.paused {
+        out!("it is {why}");
+        return Ok(ExitCode::FAILURE);
+    }
     print(scene, record, &report);
     Ok(ExitCode::SUCCESS)
 }

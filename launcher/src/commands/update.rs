@@ -54,7 +54,7 @@ pub(super) fn run(scene: &Scene, args: &PullArgs) -> Result<ExitCode> {
     for line in new.changes(earlier.as_ref()) {
         out!("{line}");
     }
-    install(scene, fetched, flags)
+    install(scene, fetched, &flags)
 }
 
 /// The image is the newest; what runs may still be from the one before.
@@ -68,9 +68,9 @@ fn same(scene: &Scene, flags: StartFlags) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn install(scene: &Scene, fetched: Fetched, flags: StartFlags) -> Result<ExitCode> {
+fn install(scene: &Scene, fetched: Fetched, flags: &StartFlags) -> Result<ExitCode> {
     // What can be found out before anything stops is found out now.
-    let mut prepared = start::Prepared::new(scene, &flags)?;
+    let mut prepared = start::Prepared::new(scene, flags)?;
     prepared.try_file(fetched.path())?;
     snapshot::check_room(&scene.paths)?;
     let running = matches!(scene.instance.state()?, State::Running(_));

@@ -1,6 +1,6 @@
 //! Starts the container in a session of its own, out of the way of everything else on the machine.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -11,8 +11,8 @@ use nix::fcntl::{OFlag, open};
 use nix::libc;
 use nix::sys::stat::Mode;
 
-/// A log longer than this is put aside at a start; one earlier log is kept.
-const LOG_BYTES: u64 = 16 << 20;
+use crate::log_files;
+
 /// Monitoring gives way to what it monitors.
 const NICE: i32 = 10;
 /// `ioprio_set`: this process; class idle.
@@ -23,10 +23,8 @@ const OOM_SCORE: &[u8] = b"500";
 
 /// Starts it with both outputs appended to `log`, and returns where in the log it begins.
 pub fn begin(mut command: Command, log: &Path) -> Result<(Child, u64)> {
-    if fs::metadata(log).is_ok_and(|meta| meta.len() > LOG_BYTES) {
-        fs::rename(log, log.with_extension("log.old"))
-            .with_context(|| format!("putting {} aside", log.display()))?;
-    }
+    log_files::put_aside(log, log_files::LIMIT_BYTES)
+        .with_context(|| format!("putting {} aside", log.display()))?;
     let writing = || format!("writing {}", log.display());
     let file = OpenOptions::new()
         .append(true)

@@ -1,6 +1,7 @@
-//! What runs beside the container, in its session: the host probe. A process can only be born into a session,
-//! so the launcher starts itself as the session's first process (`session`), which starts the watch
-//! (`watch-probe`) and then becomes the runtime, under the pid that was recorded.
+//! What runs beside the container, in its session: the watch, which keeps the host probe running, the log short and
+//! the disk from filling. A process can only be born into a session, so the launcher starts itself as the
+//! session's first process (`session`), which starts the watch (`watch`) and then becomes the runtime, under the
+//! pid that was recorded.
 
 use std::io;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -12,7 +13,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use nix::unistd::{Pid, getppid};
 
-use crate::cli::{ProbeArgs, SessionArgs};
+use crate::cli::{SessionArgs, WatchArgs};
+use crate::log_files;
+use crate::paths::Paths;
+use crate::pause::Guard;
+use crate::process::Proc;
 
 /// The launcher's own program, also after its file was replaced.
 const SELF: &str = "/proc/self/exe";
@@ -32,21 +37,23 @@ const RUNTIME_PID: &str = "RS_D_RUNTIME_PID";
 /// Where the plugin looks for the probe, in its run directory.
 const SOCKET: &str = "rs.d-host-probe.sock";
 
-/// The probe of an instance whose run directory is `run`.
-pub fn probe(plugin: &Path, run: &Path) -> ProbeArgs {
-    ProbeArgs {
+/// The watch of this home's instance.
+pub fn watch_args(plugin: &Path, paths: &Paths) -> WatchArgs {
+    WatchArgs {
         plugin: plugin.to_owned(),
-        socket: run.join(SOCKET),
+        socket: paths.state_dir("run").join(SOCKET),
+        log: paths.log_file(),
+        history: paths.state_dir("cache"),
     }
 }
 
-/// The command that starts `runtime` with a probe beside it. Environment and arguments are the runtime's.
-pub fn session(runtime: &Command, probe: &ProbeArgs) -> Command {
+/// The command that starts `runtime` with a watch beside it. Environment and arguments are the runtime's.
+pub fn session(runtime: &Command, watch: &WatchArgs) -> Command {
     let mut command = Command::new(SELF);
     command
         .arg0("launcher")
         .arg("session")
-        .args(arguments(probe))
+        .args(arguments(watch))
         .arg("--")
         .arg(runtime.get_program())
         .args(runtime.get_args())
@@ -60,12 +67,16 @@ pub fn session(runtime: &Command, probe: &ProbeArgs) -> Command {
     command
 }
 
-fn arguments(probe: &ProbeArgs) -> [&std::ffi::OsStr; 4] {
+fn arguments(watch: &WatchArgs) -> [&std::ffi::OsStr; 8] {
     [
         "--plugin".as_ref(),
-        probe.plugin.as_os_str(),
+        watch.plugin.as_os_str(),
         "--socket".as_ref(),
-        probe.socket.as_os_str(),
+        watch.socket.as_os_str(),
+        "--log".as_ref(),
+        watch.log.as_os_str(),
+        "--history".as_ref(),
+        watch.history.as_os_str(),
     ]
 }
 
@@ -76,33 +87,48 @@ fn arguments(probe: &ProbeArgs) -> [&std::ffi::OsStr; 4] {
 pub fn become_runtime(args: &SessionArgs) -> Result<()> {
     let watch = Command::new(SELF)
         .arg0("launcher")
-        .arg("watch-probe")
+        .arg("watch")
         // The runtime keeps this pid; a parent that failed to become it is another process's child's parent.
         .env(RUNTIME_PID, std::process::id().to_string())
-        .args(arguments(&args.probe))
+        .args(arguments(&args.watch))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn();
     if let Err(error) = watch {
-        tell!("the host probe is not started: {error}");
+        tell!("the watch over host probe, log and disk is not started: {error}");
     }
     let (program, rest) = args.argv.split_first().context("no runtime is named")?;
     let error = Command::new(program).args(rest).exec();
     Err(error).with_context(|| format!("starting {}", Path::new(program).display()))
 }
 
-/// Keeps a probe running as long as the parent lives.
-pub fn watch_probe(args: &ProbeArgs) -> Result<()> {
+/// Does its three chores as long as the runtime lives.
+pub fn watch(args: &WatchArgs) -> Result<()> {
     let named = std::env::var(RUNTIME_PID).ok();
     let named = named.and_then(|pid| pid.parse().ok()).map(Pid::from_raw);
     let runtime = named.unwrap_or_else(getppid);
+    let probed = args.clone();
+    let probe = thread::spawn(move || keep_probe(&probed, runtime));
+    let mut guard = Guard::new(Proc::system(), runtime.as_raw(), &args.history);
+    while lives(runtime) {
+        log_files::shorten(&args.log, log_files::LIMIT_BYTES);
+        guard.look();
+        thread::sleep(LOOK_EVERY);
+    }
+    // It notices the same end by itself.
+    let _ = probe.join();
+    Ok(())
+}
+
+/// Keeps a probe running.
+fn keep_probe(args: &WatchArgs, runtime: Pid) {
     let mut pause = FIRST_PAUSE;
     let mut told = String::new();
     while lives(runtime) {
         let began = Instant::now();
         let outcome = start(args).and_then(|mut probe| attend(&mut probe, runtime));
         let ended = match outcome {
-            Ok(None) => return Ok(()),
+            Ok(None) => return,
             Ok(Some(status)) => how(status),
             Err(error) => format!("cannot be started from {}: {error}", args.plugin.display()),
         };
@@ -117,11 +143,10 @@ pub fn watch_probe(args: &ProbeArgs) -> Result<()> {
         sleep(pause, runtime);
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-    Ok(())
 }
 
 /// The pipe ends with this process, and the probe with the pipe.
-fn start(args: &ProbeArgs) -> io::Result<Child> {
+fn start(args: &WatchArgs) -> io::Result<Child> {
     Command::new(&args.plugin)
         .arg0("rs.d.plugin")
         .arg("--host-probe")
@@ -179,16 +204,19 @@ mod tests {
     fn the_runtime_keeps_its_arguments_and_its_environment_alone() {
         let mut runtime = Command::new("/bin/apptainer");
         runtime.args(["exec", "--", "x"]).env_clear().env("A", "b");
-        let probe = ProbeArgs {
+        let watch = WatchArgs {
             plugin: "/p".into(),
             socket: "/s".into(),
+            log: "/l".into(),
+            history: "/h".into(),
         };
-        let command = session(&runtime, &probe);
+        let command = session(&runtime, &watch);
         let words: Vec<_> = command
             .get_args()
             .map(|word| word.to_str().unwrap())
             .collect();
-        let expected = "session --plugin /p --socket /s -- /bin/apptainer exec -- x";
+        let expected =
+            "session --plugin /p --socket /s --log /l --history /h -- /bin/apptainer exec -- x";
         assert_eq!(words.join(" "), expected);
         let env: Vec<_> = command.get_envs().collect();
         assert_eq!(env, [("A".as_ref(), Some("b".as_ref()))]);

@@ -37,6 +37,8 @@ impl Instance {
             self.signal(&members, Signal::SIGTERM, |process| {
                 process.pid == record.pid
             });
+            // What is held because the disk is full could not end.
+            self.signal(&members, Signal::SIGCONT, |process| process.stopped);
             let leader_ends = Instant::now() + clean;
             while Instant::now() < leader_ends && self.leader(record) {
                 thread::sleep(POLL);

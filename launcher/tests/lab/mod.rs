@@ -16,11 +16,20 @@ pub const STAYS: &str = "exec sleep 1000";
 
 /// Ends at once where the image is a broken one, else answers as a Netdata does.
 const ANSWERS: &str = "grep -q broken \"$image\" && { echo 'netdata FATAL : broken' >&2; exit 1; }; \
-     exec /usr/bin/python3 $lab/netdata.py $(cat $lab/port)";
+     $lab/netdata $lab/netdata.py $(cat $lab/port) & child=$!; trap 'kill $child' TERM; \
+     wait $child; wait $child";
 
 pub struct Lab {
     dir: tempfile::TempDir,
     port: u16,
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if self.path("home/netdata.pid").exists() {
+            let _ = self.command(&["stop"]).output();
+        }
+    }
 }
 
 impl Lab {
@@ -44,6 +53,8 @@ impl Lab {
         let lab = Self::new(RUNS, ANSWERS);
         fs::write(lab.path("netdata.py"), include_str!("netdata.py")).unwrap();
         fs::write(lab.path("port"), lab.port.to_string()).unwrap();
+        // A process has the name of its file.
+        std::os::unix::fs::symlink("/usr/bin/python3", lab.path("netdata")).unwrap();
         lab
     }
 
