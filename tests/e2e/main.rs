@@ -5,6 +5,7 @@
 mod agreement;
 mod alerts;
 mod binaries;
+mod energy;
 mod gpus;
 mod host_probe;
 mod hostile;
@@ -140,6 +141,14 @@ const SHARED: &[(&str, Shared)] = &[
     (
         "a_dimension_withheld_for_ten_ticks_returns_without_a_spike",
         withheld::returns_without_spike,
+    ),
+    (
+        "energy_per_token_is_that_of_a_known_ramp_and_known_counters",
+        energy::of_a_known_ramp,
+    ),
+    (
+        "energy_of_a_board_is_all_charted_somewhere",
+        energy::of_boards_is_all_charted,
     ),
     (
         "independent_readers_agree_with_what_was_charted",
