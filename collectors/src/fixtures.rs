@@ -27,6 +27,19 @@ pub fn pages() -> impl Iterator<Item = (String, Vec<u8>)> {
     })
 }
 
+/// The metrics of 22 versions: name, first and last version, type, labels of its own.
+pub fn metrics_of_all_versions() -> Vec<[String; 5]> {
+    let path =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/sglang-metrics.tsv");
+    let text =
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let row = |line: &str| {
+        let cells: Vec<_> = line.split('\t').map(str::to_owned).collect();
+        [0, 1, 2, 3, 5].map(|at: usize| cells[at].clone())
+    };
+    text.lines().skip(1).map(row).collect()
+}
+
 /// The page of another engine (`vllm`, `llamacpp`, `tgi`) at second 0 or 10 of a steady load.
 pub fn engine_page(engine: &str, second: u32) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))

@@ -38,6 +38,8 @@ pub struct Server {
     pub nodes: u32,
     /// Which of them this is, from 0.
     pub node_rank: u32,
+    /// Requests that may run at once, over all replicas, where its command line says so.
+    pub max_running: Option<u32>,
     /// Whether its command line asks for `/metrics`.
     pub metrics: bool,
     /// Whether it speaks TLS.
@@ -78,6 +80,7 @@ impl Server {
             ep: 1,
             nodes: 1,
             node_rank: 0,
+            max_running: None,
             metrics: false,
             tls: false,
             config_file: false,

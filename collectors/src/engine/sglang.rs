@@ -33,6 +33,8 @@ enum Key {
     Config,
     Grpc,
     PrometheusPort,
+    MaxRunning,
+    DpAttention,
 }
 
 const fn valued(key: Key, spellings: &'static [&'static str]) -> Opt<Key> {
@@ -62,6 +64,12 @@ const OPTIONS: &[Opt<Key>] = &[
     },
     valued(Key::Certificate, &["--ssl-certfile"]),
     valued(Key::Config, &["--config"]),
+    valued(Key::MaxRunning, &["--max-running-requests"]),
+    Opt {
+        key: Key::DpAttention,
+        spellings: &["--enable-dp-attention"],
+        takes_value: false,
+    },
     Opt {
         key: Key::Grpc,
         spellings: &["--grpc-mode"],
@@ -177,6 +185,7 @@ fn server(command: &'static str, args: &[&str]) -> Server {
         ..Server::new(ENGINE, DEFAULT_HOST, DEFAULT_PORT)
     };
     let (mut path, mut served) = (None, None);
+    let (mut max_running, mut dp_attention) = (None::<u32>, false);
     args::parse(args, OPTIONS, |key, value| {
         let value = value.unwrap_or_default();
         let number = |default| value.parse().unwrap_or(default);
@@ -195,9 +204,14 @@ fn server(command: &'static str, args: &[&str]) -> Server {
             Key::Certificate => server.tls = true,
             Key::Config => server.config_file = true,
             Key::Grpc => server.grpc = true,
+            Key::MaxRunning => max_running = value.parse().ok().filter(|max| *max > 0),
+            Key::DpAttention => dp_attention = true,
             Key::PrometheusPort => {}
         }
     });
+    // Replicas have as much each; with DP attention they share it.
+    let replicas = if dp_attention { 1 } else { server.dp };
+    server.max_running = max_running.and_then(|max| max.checked_mul(replicas));
     server.model = model(served, path);
     server
 }

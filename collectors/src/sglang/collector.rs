@@ -226,7 +226,11 @@ impl ServerCollector {
         let Address::Literal(address) = tree.server.address() else {
             return None;
         };
-        let figures = self.fallback.read(tree, address, may_ask, now)?;
+        let mut figures = self.fallback.read(tree, address, may_ask, now)?;
+        // What it says itself is what holds: it lowers the limit where memory does not suffice.
+        figures.max_running = figures
+            .max_running
+            .or(tree.server.max_running.map(f64::from));
         self.fallback
             .record(&figures, self.instances.known_server()?, frame);
         Some(figures)

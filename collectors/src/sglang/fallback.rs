@@ -15,8 +15,9 @@ use netdata_plugin::chart::Instance;
 use netdata_plugin::frame::Frame;
 
 use super::charts::cache::KV_CACHE_USAGE;
-use super::charts::requests::REQUESTS_IN_FLIGHT;
+use super::charts::requests::{HEADROOM, REQUESTS_IN_FLIGHT};
 use super::charts::tokens::TOKEN_THROUGHPUT;
+use super::record::requests_usage;
 use crate::engine::Tree;
 use crate::host_probe::{Cursor, HostProbe, ProcessId};
 use crate::inference_status;
@@ -55,6 +56,8 @@ pub struct Figures {
     pub queued: Option<f64>,
     /// Share of the KV cache that requests hold, 0 to 1.
     pub usage: Option<f64>,
+    /// Requests that may run at once.
+    pub max_running: Option<f64>,
     /// Prompt tokens computed per second.
     pub prefill_compute: Option<f64>,
     /// Prompt tokens found in the prefix cache per second.
@@ -70,6 +73,7 @@ impl Figures {
             running: None,
             queued: None,
             usage: None,
+            max_running: None,
             prefill_compute: None,
             prefill_cache: None,
             decode: None,
@@ -173,9 +177,15 @@ impl Fallback {
             .set("prefill_compute", figures.prefill_compute)
             .set("prefill_cache", figures.prefill_cache)
             .set("decode", figures.decode);
+        let usage = figures.usage.map(|share| share * 100.0);
+        frame.chart(&KV_CACHE_USAGE, instance).set("usage", usage);
         frame
-            .chart(&KV_CACHE_USAGE, instance)
-            .set("usage", figures.usage.map(|share| share * 100.0));
+            .chart(&HEADROOM, instance)
+            .set(
+                "requests",
+                requests_usage(figures.running, figures.max_running),
+            )
+            .set("kv", usage);
     }
 }
 

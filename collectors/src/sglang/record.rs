@@ -64,7 +64,8 @@ pub fn record(reading: &Reading<'_>, instances: &mut Instances, frame: &mut Fram
     let Some(page) = &reading.page else { return };
     let on = instances.of_page(&base, page.snapshot, page.history, page.slo);
     by_the_table(page, on, frame);
-    requests(page, on, frame);
+    let most = reading.server.max_running.map(f64::from);
+    requests(page, most, on, frame);
     for charts in LATENCIES {
         latency(charts, page, on, frame);
     }
@@ -138,7 +139,14 @@ fn chart(
     }
 }
 
-fn requests(page: &Page<'_>, on: &PageInstances, frame: &mut Frame) {
+/// Share of the requests that may run at once.
+pub fn requests_usage(running: Option<f64>, most: Option<f64>) -> Option<f64> {
+    let (running, most) = running.zip(most.filter(|most| *most > 0.0))?;
+    Some(100.0 * running / most)
+}
+
+/// `most` is how many may run at once.
+fn requests(page: &Page<'_>, most: Option<f64>, on: &PageInstances, frame: &mut Frame) {
     let [ok, refused, failed] = page.history.responses();
     frame
         .chart(&HTTP_RESPONSES, &on.plain)
@@ -150,6 +158,10 @@ fn requests(page: &Page<'_>, on: &PageInstances, frame: &mut Frame) {
         .set("active", page.snapshot.http_inference);
     frame
         .chart(&HEADROOM, &on.plain)
+        .set(
+            "requests",
+            requests_usage(believed(page.snapshot.running, page.fresh), most),
+        )
         .set("kv", believed(kv_usage(page.snapshot), page.fresh));
     let [prompt, generation] = [Measure::PromptLength, Measure::GenerationLength]
         .map(|measure| page.history.window(measure));
@@ -164,12 +176,17 @@ fn requests(page: &Page<'_>, on: &PageInstances, frame: &mut Frame) {
 fn latency(charts: &'static Latency, page: &Page<'_>, on: &PageInstances, frame: &mut Frame) {
     let (window, instance) = (page.history.window(charts.measure), on.of(charts.measure));
     let ms = |seconds: Option<f64>| seconds.map(|seconds| seconds * 1e3);
+    // Versions without the histogram have this instead.
+    let last_batch = match charts.measure {
+        Measure::QueueTime => believed(page.snapshot.average_queue_s, page.fresh),
+        _ => None,
+    };
     frame
         .chart(&charts.percentiles, instance)
         .set("p50", ms(window.quantile(0.5)))
         .set("p90", ms(window.quantile(0.9)))
         .set("p99", ms(window.quantile(0.99)))
-        .set("average", ms(window.average()));
+        .set("average", ms(window.average().or(last_batch)));
     let mut distribution = frame.chart(&charts.distribution, instance);
     for (le, rate) in window.distribution() {
         distribution.set(le, rate);

@@ -1,6 +1,7 @@
 //! Pages that no capture shows: other ranks, other versions, metrics of versions to come, and what goes wrong.
 
 use super::*;
+use crate::sglang::unlisted::MAX_METRICS;
 
 fn played(pages: &[&str]) -> Frame {
     let (mut played, mut frame) = (Played::new(), Frame::default());
@@ -33,6 +34,26 @@ fn stages_and_tensor_ranks_report_the_same_again() {
         value(&frame, "queue_time_observations", "in_window"),
         Some(20.0)
     );
+}
+
+#[test]
+fn headroom_is_a_share_of_what_the_command_line_allows() {
+    let page = "sglang:num_running_reqs 48\n";
+    assert_eq!(value(&played(&[page]), "headroom", "requests"), None);
+    let mut limited = Played::new();
+    limited.server.max_running = Some(64);
+    assert_eq!(
+        value(&limited.page(0, page), "headroom", "requests"),
+        Some(75.0)
+    );
+}
+
+#[test]
+fn versions_without_a_histogram_tell_the_queue_of_the_last_batch() {
+    let page = "sglang:avg_request_queue_latency{tp_rank=\"0\"} 0.25\nsglang:num_running_reqs{tp_rank=\"0\"} 1\n";
+    let frame = played(&[page]);
+    assert_eq!(value(&frame, "queue_time", "average"), Some(250.0));
+    assert_eq!(value(&frame, "queue_time", "p50"), None);
 }
 
 #[test]
@@ -148,7 +169,7 @@ fn metrics_of_versions_to_come_are_charted_as_their_type_says_and_only_so_many()
     let frame = played(&[&flood]);
     assert_eq!(
         frame.charts().filter(|it| it.chart().id == "gauge").count(),
-        40
+        MAX_METRICS
     );
     let mut charts = frame.charts();
     let modes = charts.find(|it| it.chart().id == "cuda_graph").unwrap();

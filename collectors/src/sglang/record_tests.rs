@@ -361,3 +361,5 @@ fn without_thresholds_there_is_no_attainment() {
 mod synthetic;
 #[path = "record_table_tests.rs"]
 mod table;
+#[path = "record_versions_tests.rs"]
+mod versions;

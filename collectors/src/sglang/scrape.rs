@@ -30,6 +30,7 @@ enum Gauge {
     CapacityTokens,
     Usage,
     SecondPool,
+    AverageQueue,
     EngineSeconds,
     PrefillCompute,
     PrefillCache,
@@ -70,6 +71,7 @@ fn metric(name: &str) -> Option<Metric> {
         "max_total_num_tokens" => Ranked(Gauge::CapacityTokens),
         "token_usage" => Ranked(Gauge::Usage),
         "swa_token_usage" | "mamba_usage" => Ranked(Gauge::SecondPool),
+        "avg_request_queue_latency" => Ranked(Gauge::AverageQueue),
         "scheduler_idle_seconds_total"
         | "scheduler_stage_seconds_total"
         | "forward_execution_seconds_total"
@@ -247,6 +249,7 @@ impl Reader {
         snapshot.capacity_tokens = of(Gauge::CapacityTokens).sum();
         snapshot.highest_usage = of(Gauge::Usage).max();
         snapshot.second_pool = of(Gauge::SecondPool).max().is_some_and(|usage| usage > 0.0);
+        snapshot.average_queue_s = of(Gauge::AverageQueue).max();
         snapshot.engine_seconds = of(Gauge::EngineSeconds).counter();
         snapshot.realtime.prefill_compute = of(Gauge::PrefillCompute).counter();
         snapshot.realtime.prefill_cache = of(Gauge::PrefillCache).counter();

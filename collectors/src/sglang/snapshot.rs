@@ -30,6 +30,8 @@ pub struct Snapshot {
     /// Whether a second pool (sliding window, Mamba) is in use, so that tokens over capacity is not
     /// what fills up first.
     pub second_pool: bool,
+    /// `avg_request_queue_latency` (up to 0.5.2), seconds: of the last prefill batch, on the slowest dp rank.
+    pub average_queue_s: Option<f64>,
     /// `realtime_tokens_total` (0.5.7 and later).
     pub realtime: Realtime,
     /// `prompt_tokens_total`, counted when a request ends.

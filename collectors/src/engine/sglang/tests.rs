@@ -252,6 +252,25 @@ fn a_switch_for_all_schedulers_alone_does_not_turn_metrics_on() {
 }
 
 #[test]
+fn how_many_requests_may_run_is_over_all_replicas() {
+    for (line, most) in [
+        ("--max-running-requests 64", Some(64)),
+        ("--max-run=64 --dp 4", Some(256)),
+        (
+            "--max-running-requests 64 --dp-size 4 --enable-dp-attention",
+            Some(64),
+        ),
+        ("--max-running-requests 0", None),
+        ("--max-running-requests many", None),
+        ("--max-running-requests 4294967295 --dp 2", None),
+        ("", None),
+    ] {
+        let server = read(&format!("python -m sglang.launch_server {line}")).unwrap();
+        assert_eq!(server.max_running, most, "{line}");
+    }
+}
+
+#[test]
 fn no_secret_of_a_command_line_is_kept() {
     let line = "python -m sglang.launch_server --api-key s3cret --admin-api-key=s3cret --port 1";
     let kept = format!("{:?}", recognise(&argv(line)));

@@ -65,7 +65,7 @@ pub static HTTP_REQUESTS_ACTIVE: Chart = Chart {
     dynamic: None,
 };
 
-/// `num_retracted_requests_total` (0.5.7 and later): requests put back into the queue because the KV cache was
+/// `num_retracted_requests_total` (0.5.7 and later), `total_retracted_reqs` (0.4.9 to 0.5.2): requests put back into the queue because the KV cache was
 /// full, requests/s.
 pub static RETRACTIONS: Chart = Chart {
     id: "retractions",
@@ -143,7 +143,11 @@ pub const TABLE: &[Spec] = &[
     ),
     Spec::new(
         &RETRACTIONS,
-        &[rate(&[of("num_retracted_requests_total")]).since(Since::Http)],
+        &[rate(&[
+            of("num_retracted_requests_total"),
+            of("total_retracted_reqs"),
+        ])
+        .since(Since::Http)],
     )
     .scope(Scope::Both),
     Spec::new(

@@ -129,6 +129,7 @@ struct Load {
     num_waiting_reqs: Option<f64>,
     num_used_tokens: Option<f64>,
     max_total_num_tokens: Option<f64>,
+    max_running_requests: Option<f64>,
     token_usage: Option<f64>,
     gen_throughput: Option<f64>,
 }
@@ -153,6 +154,7 @@ fn v1_loads(body: &[u8]) -> Option<Figures> {
         running: sum(|it| it.num_running_reqs),
         queued: sum(|it| it.num_waiting_reqs),
         usage: exact.or_else(highest),
+        max_running: sum(|it| it.max_running_requests),
         // The rate of the last batch, which stays when nothing runs any more.
         decode: sum(|it| match it.num_running_reqs {
             Some(0.0) => Some(0.0),
@@ -238,6 +240,10 @@ mod tests {
         assert_eq!(figures.usage, Some(2475.0 / 40000.0));
         assert!((figures.decode.unwrap() - 489.19).abs() < 1e-9);
         assert_eq!(figures.source, Source::Api);
+        assert_eq!(figures.max_running, None, "an older version");
+        let newer = br#"{"loads":[{"num_running_reqs":6,"max_running_requests":2500},
+            {"num_running_reqs":2,"max_running_requests":2500}]}"#;
+        assert_eq!(v1_loads(newer).unwrap().max_running, Some(5000.0));
     }
 
     #[test]

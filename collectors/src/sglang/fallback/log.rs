@@ -150,6 +150,7 @@ impl Log {
             usage: speaking()
                 .filter_map(|rank| rank.last.usage)
                 .reduce(f64::max),
+            max_running: None,
             prefill_compute: self.prefill.map(|rates| rates[0]),
             prefill_cache: self.prefill.map(|rates| rates[1]),
             decode: decodes
