@@ -115,6 +115,7 @@ impl Discover for Gpus {
                 processes_every: Duration::from_secs(options.processes_every.get().into()),
                 top_processes: options.top_processes.into(),
                 identify_users: options.identify_users,
+                look_up: true,
                 skip: vec![],
                 events: true,
             };

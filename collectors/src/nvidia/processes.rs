@@ -33,7 +33,7 @@ pub fn resolve(mut rows: Vec<Process>, proc_root: &Path, users: &Users, top: usi
     let (top, other) = by_name(&rows, top);
     Processes {
         rows,
-        unresolved,
+        unresolved: Some(unresolved),
         top,
         other,
     }
@@ -178,7 +178,7 @@ mod tests {
         );
         assert_eq!(found.rows[0].name.as_deref(), Some("python3"));
         assert_eq!(found.rows[0].start_ticks, Some(987));
-        assert_eq!(found.unresolved, 0);
+        assert_eq!(found.unresolved, Some(0));
         assert_eq!(found.rows[0].user.as_deref(), Some("other"));
         assert_eq!(found.top, [holding("python3 (other)", Some(5), Some(1.0))]);
     }
@@ -227,7 +227,7 @@ mod tests {
             &users(root.path()),
             10,
         );
-        assert_eq!(found.unresolved, 2);
+        assert_eq!(found.unresolved, Some(2));
         assert_eq!(found.top, [holding("unresolved", Some(11), Some(2.0))]);
     }
 

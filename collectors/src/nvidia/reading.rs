@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::processes;
 use super::read::{Progress, Reader, Trouble};
-use super::snapshot::{Identity, Snapshot};
+use super::snapshot::{Identity, Processes, Snapshot};
 use crate::config::Selection;
 use crate::processes::Users;
 
@@ -28,6 +28,8 @@ pub struct Settings {
     pub identify_users: bool,
     /// GPUs that the configuration wants.
     pub selection: Selection,
+    /// Whether processes are looked up in /proc; not while that hangs.
+    pub look_up: bool,
     /// GPUs that are left alone, because their calls hang.
     pub skip: Vec<Identity>,
     /// Whether XID errors are waited for.
@@ -67,9 +69,19 @@ impl Reading {
         let Settings {
             proc_root,
             top_processes,
+            look_up,
             ..
         } = &self.settings;
-        let resolve = |rows| processes::resolve(rows, proc_root, &self.users, *top_processes);
+        let resolve = |rows| {
+            if *look_up {
+                processes::resolve(rows, proc_root, &self.users, *top_processes)
+            } else {
+                Processes {
+                    rows,
+                    ..Processes::default()
+                }
+            }
+        };
         self.reader.read(now, resolve)
     }
 }

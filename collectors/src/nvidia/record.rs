@@ -242,7 +242,7 @@ fn processes(
     frame
         .chart(&PROCESSES, instance)
         .set("count", read.rows.len() as f64)
-        .set("unresolved", read.unresolved as f64);
+        .set("unresolved", read.unresolved.map(|rows| rows as f64));
     let mut by_holder = |chart, value: &dyn Fn(&Holding) -> Option<f64>| {
         let mut recorded = frame.chart(chart, instance);
         for holding in read.top.iter().chain(&read.other) {

@@ -46,10 +46,15 @@ pub fn links(gpu: &Gpu, netdata: &Arc<Instance>, ours: &Arc<Instance>, frame: &m
     by_link(&NVLINK_THROUGHPUT_BY_LINK, ours, frame, links, |link| {
         link.tx.zip(link.rx).map(|(tx, rx)| tx + rx)
     });
+    // A sum with an unknown part is unknown.
+    fn total(mut of: impl Iterator<Item = Option<u64>>) -> Option<f64> {
+        let total = of.try_fold(0_u64, |sum, errors| Some(sum.saturating_add(errors?)));
+        total.map(|errors| errors as f64)
+    }
     let errors = |of: fn(&LinkErrors) -> Option<u64>| {
-        let known: Vec<_> = links.iter().filter_map(|link| of(&link.errors)).collect();
-        let total = known.iter().copied().fold(0, u64::saturating_add);
-        (!known.is_empty()).then_some(total as f64)
+        let mut up = links.iter().filter(|link| link.up).peekable();
+        up.peek()?;
+        total(up.map(|link| of(&link.errors)))
     };
     frame
         .chart(&NVLINK_ERRORS, ours)
@@ -58,12 +63,7 @@ pub fn links(gpu: &Gpu, netdata: &Arc<Instance>, ours: &Arc<Instance>, frame: &m
         .set("crc", errors(|errors| errors.crc));
     by_link(&NVLINK_ERRORS_BY_LINK, ours, frame, links, |link| {
         let of = link.errors;
-        let known: Vec<_> = [of.replays, of.recoveries, of.crc]
-            .into_iter()
-            .flatten()
-            .collect();
-        let total = known.iter().copied().fold(0, u64::saturating_add);
-        (!known.is_empty()).then_some(total as f64)
+        total([of.replays, of.recoveries, of.crc].into_iter())
     });
 }
 

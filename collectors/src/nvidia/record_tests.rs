@@ -74,7 +74,7 @@ fn gpu() -> Gpu {
         },
         processes: Some(Processes {
             rows: vec![process(100), process(200)],
-            unresolved: 1,
+            unresolved: Some(1),
             top: vec![holding("sglang::scheduler_TP0 (marie)", 129_000_000_000)],
             other: Some(holding("other", 1_000_000)),
         }),

@@ -74,6 +74,17 @@ pub struct Identity {
     pub product_name: String,
 }
 
+impl Identity {
+    /// Of a GPU that the driver counts at this index and that has not said which it is.
+    pub fn unknown(index: u32) -> Self {
+        Self {
+            uuid: format!("unknown-{index}"),
+            index,
+            product_name: "unknown".to_owned(),
+        }
+    }
+}
+
 /// Whether a GPU answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
@@ -303,8 +314,8 @@ pub struct PcieLink {
 pub struct Processes {
     /// One row a process.
     pub rows: Vec<Process>,
-    /// Rows without an entry in the host's /proc.
-    pub unresolved: usize,
+    /// Rows without an entry in the host's /proc; `None` where nobody looked.
+    pub unresolved: Option<usize>,
     /// By command and user, the largest holder of memory first.
     pub top: Vec<Holding>,
     /// What did not fit into `top`; `None` if all did.

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use netdata_plugin::module::Tick;
 
 use super::helper;
-use super::read::{Events, Progress, Trouble};
-use super::reading::{Reading, Settings};
+use super::read::{Events, Place, READING_PROC, Trouble};
+use super::reading::Settings;
 use super::snapshot::{Gpu, Identity, Snapshot, State};
 use super::worker::{Reply, Worker};
 
@@ -43,10 +43,13 @@ pub struct Watch {
     program: PathBuf,
     /// On a thread of our own.
     own: Worker,
+    /// None before NVML is open.
     events: Arc<Events>,
     /// In a child, while a call of our own hangs.
     child: Option<Worker>,
     next_start: Option<Instant>,
+    /// The hang that the log told last.
+    told: Option<Place>,
     abandoned: Vec<Child>,
     /// The latest reading; after `STALE_AFTER` ticks without one, the GPUs without their readings.
     latest: Snapshot,
@@ -55,28 +58,46 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Opens NVML in this process; `program` is run as the child if need be.
+    /// Opens NVML in this process, and waits for that until it hangs: then the child is tried. `program` is run
+    /// as the child if need be.
     ///
     /// # Errors
     /// As [`super::read::Reader::open`].
     pub fn open(settings: Settings, program: PathBuf) -> anyhow::Result<Self> {
-        let progress = Arc::new(Progress::default());
-        let reading = Reading::open(settings.clone(), Arc::clone(&progress))?;
-        progress.ends();
-        let events = reading.reader.events();
-        let latest = reading.reader.identities();
-        Ok(Self {
+        let mut watch = Self {
+            own: Worker::thread(settings.clone())?,
             settings,
             program,
-            own: Worker::thread(reading, progress)?,
-            events,
+            events: Arc::new(Events::none()),
             child: None,
             next_start: None,
+            told: None,
             abandoned: vec![],
-            latest,
+            latest: Snapshot::default(),
             missed: 0,
             took: Duration::ZERO,
-        })
+        };
+        while watch.next_start.is_none() {
+            match watch.own.replies.recv_timeout(LOOK) {
+                Ok(Reply::Opened { events, found }) => {
+                    watch.opened(events, found);
+                    break;
+                }
+                Ok(Reply::CannotOpen(error)) => return Err(error),
+                Ok(Reply::Read(..) | Reply::Failed(_)) => {}
+                Err(RecvTimeoutError::Timeout) => watch.look_for_a_hang(),
+                Err(RecvTimeoutError::Disconnected) => {
+                    bail!("the thread that opens NVML has ended")
+                }
+            }
+        }
+        Ok(watch)
+    }
+
+    fn opened(&mut self, events: Arc<Events>, found: Snapshot) {
+        self.own.busy = false;
+        self.events = events;
+        self.latest = found;
     }
 
     /// A reading of this tick; `None` if there is none, and the GPUs without readings if there was none for
@@ -85,7 +106,7 @@ impl Watch {
     /// # Errors
     /// When the driver as a whole is in trouble.
     pub fn tick(&mut self, tick: Tick) -> Result<Option<&Snapshot>, Trouble> {
-        self.return_to_our_own();
+        self.return_to_our_own()?;
         self.abandoned
             .retain_mut(|child| matches!(child.try_wait(), Ok(None)));
         let until = tick.now + tick.every * 4 / 5;
@@ -120,6 +141,8 @@ impl Watch {
                     worker.busy = false;
                     return Err(trouble);
                 }
+                // Told once and heard by whoever waited for it.
+                Ok(Reply::Opened { .. } | Reply::CannotOpen(_)) => worker.busy = false,
                 Err(RecvTimeoutError::Timeout) => {
                     self.look_for_a_hang();
                     if Instant::now() >= until {
@@ -153,19 +176,26 @@ impl Watch {
     }
 
     /// The call that hung has returned: our own thread reads on, and the child ends.
-    fn return_to_our_own(&mut self) {
-        if self.next_start.is_none()
-            || matches!(self.own.replies.try_recv(), Err(TryRecvError::Empty))
-        {
-            return;
+    fn return_to_our_own(&mut self) -> Result<(), Trouble> {
+        if self.next_start.is_none() {
+            return Ok(());
         }
-        self.own.busy = false;
+        let mut outcome = Ok(());
+        match self.own.replies.try_recv() {
+            Err(TryRecvError::Empty) => return Ok(()),
+            Ok(Reply::Opened { events, found }) => self.opened(events, found),
+            Ok(Reply::CannotOpen(error)) => outcome = Err(Trouble::other(&format!("{error:#}"))),
+            _ => self.own.busy = false,
+        }
         self.next_start = None;
+        self.told = None;
         self.settings.skip.clear();
+        self.settings.look_up = true;
         if let Some(child) = self.child.take() {
             self.end(child);
         }
         log::info!("the call that hung has returned: every GPU is read again");
+        outcome
     }
 
     fn look_for_a_hang(&mut self) {
@@ -182,14 +212,17 @@ impl Watch {
         if since < limit {
             return;
         }
-        let known = |gpu: &&Gpu| Some(gpu.id.index) == place.gpu;
-        let hanging = self
-            .latest
-            .gpus
-            .iter()
-            .find(known)
-            .map(|gpu| gpu.id.clone());
-        say_hangs(hanging.as_ref(), &place.call);
+        // A GPU whose first call hangs has not said which it is.
+        let hanging = place.gpu.map(|index| {
+            let mut gpus = self.latest.gpus.iter();
+            let known = gpus.find(|gpu| gpu.id.index == index);
+            known.map_or_else(|| Identity::unknown(index), |gpu| gpu.id.clone())
+        });
+        if self.told.as_ref() != Some(&place) {
+            say_hangs(hanging.as_ref(), &place.call, limit);
+        }
+        self.settings.look_up &= place.call != READING_PROC;
+        self.told = Some(place);
         self.settings.skip.extend(hanging);
         if let Some(child) = self.child.take() {
             self.end(child);
@@ -260,14 +293,18 @@ impl Drop for Watch {
     }
 }
 
-fn say_hangs(gpu: Option<&Identity>, call: &str) {
-    let seconds = HANGS_AFTER.as_secs();
+fn say_hangs(gpu: Option<&Identity>, call: &str, limit: Duration) {
+    let seconds = limit.as_secs();
     match gpu {
         Some(id) => log::error!(
             "GPU {} ({}): {call} has not answered for {seconds} s: the other GPUs are read in a \
              process of their own until it does. Look for `NVRM` in the host's kernel log",
             id.index,
             id.uuid
+        ),
+        None if call == READING_PROC => log::warn!(
+            "{call} takes longer than {seconds} s: the GPUs are read in a process of their own, \
+             without names of processes, until it is done"
         ),
         None => log::error!(
             "{call} has not answered for {seconds} s: trying in a process of its own. Look for \

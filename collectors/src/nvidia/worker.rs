@@ -1,5 +1,5 @@
 //! A reading that is waited for but never waited on: on a thread of its own, or in a child process. A call that
-//! hangs in the driver hangs there.
+//! hangs in the driver, be it the very first, hangs there.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::helper;
-use super::read::{Progress, Trouble};
+use super::read::{Events, Progress, Trouble};
 use super::reading::{Reading, Settings};
 use super::snapshot::Snapshot;
 
@@ -25,8 +25,17 @@ const LONGEST_LINE: u64 = 16 * 1024 * 1024;
 /// How long a child that was killed is waited for.
 const KILLED_WITHIN: Duration = Duration::from_millis(500);
 
-/// What came of a request.
+/// What came of a request, or of the beginning of a thread.
 pub enum Reply {
+    /// NVML is open. Told once, by a thread.
+    Opened {
+        /// XID errors, which come also while a reading hangs.
+        events: Arc<Events>,
+        /// The GPUs that were found, without readings.
+        found: Snapshot,
+    },
+    /// There is nothing to read. Told by a thread, which ends.
+    CannotOpen(anyhow::Error),
     /// A reading, and how long it took.
     Read(Box<Snapshot>, Duration),
     /// The driver as a whole is in trouble.
@@ -40,7 +49,7 @@ pub struct Worker {
     pub replies: Receiver<Reply>,
     /// Which call it is in.
     pub progress: Arc<Progress>,
-    /// A request is not answered yet.
+    /// A request is not answered yet, or a thread has not opened NVML.
     pub busy: bool,
 }
 
@@ -50,19 +59,34 @@ enum Ask {
 }
 
 impl Worker {
-    /// On a thread of this process.
+    /// On a thread of this process, which opens NVML first and says so.
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn thread(mut reading: Reading, progress: Arc<Progress>) -> anyhow::Result<Self> {
+    pub fn thread(settings: Settings) -> anyhow::Result<Self> {
         let (ask, asked) = sync_channel::<Instant>(1);
         let (tell, replies) = channel();
+        let progress = Arc::new(Progress::default());
+        progress.begins(None, helper::INITIALISING);
         let theirs = Arc::clone(&progress);
         thread::Builder::new()
             .name("nvml".to_owned())
             .stack_size(STACK_BYTES)
             .spawn(move || {
                 netdata_plugin::log::set_scope("nvidia", "gpus");
+                let opened = Reading::open(settings, Arc::clone(&theirs));
+                theirs.ends();
+                let (reply, reading) = match opened {
+                    Ok(reading) => {
+                        let events = reading.reader.events();
+                        let found = reading.reader.identities();
+                        (Reply::Opened { events, found }, Some(reading))
+                    }
+                    Err(error) => (Reply::CannotOpen(error), None),
+                };
+                let (Ok(()), Some(mut reading)) = (tell.send(reply), reading) else {
+                    return;
+                };
                 for now in asked {
                     let began = Instant::now();
                     let read = reading.read(now);
@@ -81,7 +105,7 @@ impl Worker {
             ask: Ask::Thread(ask),
             replies,
             progress,
-            busy: false,
+            busy: true,
         })
     }
 

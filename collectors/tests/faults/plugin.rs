@@ -1,5 +1,6 @@
 //! A running plugin, what it charts and logs, and the scenario of its driver.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -8,65 +9,81 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-/// One GPU or more of a board that tells enough.
-pub fn scenario(gpus: usize) -> String {
-    let gpus: String = (0..gpus)
-        .map(|n| {
-            format!("  - {{model: board, uuid: GPU-{n}, pci_bus_id: \"00000000:0{n}:00.0\"}}\n")
-        })
-        .collect();
-    format!(
-        "driver_version: 580.95.05\ncuda_version: \"13.0\"\nmodels:\n  board:\n    name: Board (simulated)\n    \
-         compute_capability: \"9.0\"\n    memory: {{total_mib: 1000, reserved_mib: 100}}\n    readings: \
-         {{gpu_utilization: 90, memory_utilization: 40, power_w: 300, temperature_c: 55}}\ngpus:\n{gpus}"
-    )
-}
+use crate::board::Machine;
 
 /// A value that was charted.
 #[derive(Clone, Debug)]
 pub struct Point {
     pub at: SystemTime,
-    pub chart: String,
-    pub dim: String,
-    pub value: String,
+    pub value: f64,
+}
+
+/// A chart, as it was defined last.
+#[derive(Clone, Debug, Default)]
+pub struct Defined {
+    pub labels: BTreeMap<String, String>,
+    pub obsolete: bool,
+}
+
+#[derive(Default)]
+struct Said {
+    /// By chart and dimension.
+    points: BTreeMap<(String, String), Vec<Point>>,
+    /// What a number on the wire is in the chart's unit.
+    scales: BTreeMap<(String, String), f64>,
+    charts: BTreeMap<String, Defined>,
 }
 
 /// The plugin. It ends with this.
 pub struct Plugin {
     child: Child,
     dir: PathBuf,
-    points: Arc<Mutex<Vec<Point>>>,
+    said: Arc<Mutex<Said>>,
     log: Arc<Mutex<Vec<(SystemTime, String)>>>,
+    pub started: SystemTime,
 }
 
 /// A directory with the library and the plugin's configuration in it.
-pub fn place(scenario: &str) -> tempfile::TempDir {
+pub fn place(machine: &Machine) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let built = std::env::current_exe()
-        .unwrap()
-        .with_file_name("libfake_nvml.so");
     let library = dir.path().join("libnvidia-ml.so.1");
-    fs::copy(&built, &library).unwrap();
+    fs::copy(library_built(), &library).unwrap();
     fs::create_dir(dir.path().join("rs.d")).unwrap();
-    let conf = format!("library: {}\n", library.display());
+    let conf = format!("library: {}\nprocesses_every: 1\n", library.display());
     fs::write(dir.path().join("rs.d/nvidia.conf"), conf).unwrap();
-    put(dir.path(), scenario);
+    put(dir.path(), machine);
     dir
 }
 
+/// Cargo puts the library of a dev-dependency beside the test's own program.
+pub fn library_built() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    own.with_file_name("libfake_nvml.so")
+}
+
 /// Puts a scenario in force: whole, as a reader of half a file would complain.
-fn put(dir: &Path, scenario: &str) {
+fn put(dir: &Path, machine: &Machine) {
     let path = dir.join("libnvidia-ml.so.1.scenario.yaml");
     let new = dir.join("new");
-    fs::write(&new, scenario).unwrap();
+    fs::write(&new, machine.text()).unwrap();
     fs::rename(new, path).unwrap();
 }
 
 impl Plugin {
     /// Starts it in a [`place`].
     pub fn start(dir: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_rs-d-plugin"))
-            .args(["-m", "nvidia", "-c"])
+        Self::with(dir, "nvidia", None)
+    }
+
+    /// Starts it with these modules, on a host whose root is elsewhere.
+    pub fn with(dir: &Path, modules: &str, host: Option<&Path>) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rs-d-plugin"));
+        if let Some(host) = host {
+            command.env("NETDATA_HOST_PREFIX", host);
+        }
+        let started = SystemTime::now();
+        let mut child = command
+            .args(["-m", modules, "-c"])
             .arg(dir)
             .arg("1")
             .stdin(Stdio::null())
@@ -74,48 +91,135 @@ impl Plugin {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let (points, log) = (Arc::default(), Arc::default());
-        hear_points(child.stdout.take().unwrap(), Arc::clone(&points));
+        let (said, log) = (Arc::default(), Arc::default());
+        hear(child.stdout.take().unwrap(), Arc::clone(&said));
         hear_log(child.stderr.take().unwrap(), Arc::clone(&log));
         Self {
             child,
             dir: dir.to_owned(),
-            points,
+            said,
             log,
+            started,
         }
     }
 
-    pub fn becomes(&self, scenario: &str) {
-        put(&self.dir, scenario);
+    /// Puts another scenario in force, and says when.
+    pub fn becomes(&self, machine: &Machine) -> SystemTime {
+        put(&self.dir, machine);
+        SystemTime::now()
     }
 
     /// The points of a chart and dimension since a time.
     pub fn since(&self, since: SystemTime, chart: &str, dim: &str) -> Vec<Point> {
-        let points = self.points.lock().unwrap();
-        let wanted = |p: &&Point| p.at >= since && p.chart == chart && p.dim == dim;
-        points.iter().filter(wanted).cloned().collect()
+        let said = self.said.lock().unwrap();
+        let points = said.points.get(&(chart.to_owned(), dim.to_owned()));
+        let points = points.into_iter().flatten();
+        points.filter(|point| point.at >= since).cloned().collect()
     }
 
-    /// The first line of the log since a time that holds `text`.
-    pub fn logged(&self, since: SystemTime, text: &str) -> Option<(SystemTime, String)> {
+    /// Whether it was charted since a time.
+    pub fn charted(&self, since: SystemTime, chart: &str, dim: &str) -> bool {
+        !self.since(since, chart, dim).is_empty()
+    }
+
+    /// The latest value since a time.
+    pub fn last(&self, since: SystemTime, chart: &str, dim: &str) -> Option<f64> {
+        self.since(since, chart, dim)
+            .last()
+            .map(|point| point.value)
+    }
+
+    /// The state of a GPU that was charted last since a time.
+    pub fn state(&self, since: SystemTime, gpu: &str) -> Option<&'static str> {
+        let chart = chart("nvidia", gpu, "gpu_state");
+        let is = |state: &&str| self.last(since, &chart, state) == Some(1.0);
+        ["ok", "lost", "reset_required", "stale"]
+            .into_iter()
+            .find(is)
+    }
+
+    /// The longest time between two points since a time; those until the first and since the last count.
+    pub fn longest_pause(&self, since: SystemTime, chart: &str, dim: &str) -> Duration {
+        let points = self.since(since, chart, dim);
+        let mut times: Vec<_> = points.iter().map(|point| point.at).collect();
+        times.insert(0, since);
+        times.push(SystemTime::now());
+        let pauses = times.windows(2).map(|two| two[1].duration_since(two[0]));
+        pauses.map(Result::unwrap_or_default).max().unwrap()
+    }
+
+    /// The latest values of every dimension whose chart begins so, by what follows and the dimension.
+    pub fn values(&self, since: SystemTime, begins: &str) -> BTreeMap<(String, String), f64> {
+        let said = self.said.lock().unwrap();
+        let mut values = BTreeMap::new();
+        for ((chart, dim), points) in &said.points {
+            let last = points.last().filter(|point| point.at >= since);
+            if let (Some(rest), Some(last)) = (chart.strip_prefix(begins), last) {
+                values.insert((rest.to_owned(), dim.clone()), last.value);
+            }
+        }
+        values
+    }
+
+    /// The charts with this in their name, and their dimensions, so far.
+    pub fn charts_of(&self, part: &str) -> Vec<(String, String)> {
+        let said = self.said.lock().unwrap();
+        let charts = said.points.keys().filter(|(chart, _)| chart.contains(part));
+        charts.cloned().collect()
+    }
+
+    /// A chart's definition.
+    pub fn defined(&self, chart: &str) -> Option<Defined> {
+        self.said.lock().unwrap().charts.get(chart).cloned()
+    }
+
+    /// The lines of the log since a time that hold `text`.
+    pub fn all_logged(&self, since: SystemTime, text: &str) -> Vec<(SystemTime, String)> {
         let log = self.log.lock().unwrap();
-        let mut lines = log.iter();
-        lines
-            .find(|(at, line)| *at >= since && line.contains(text))
-            .cloned()
+        let lines = log
+            .iter()
+            .filter(|(at, line)| *at >= since && line.contains(text));
+        lines.cloned().collect()
+    }
+
+    /// The first of them.
+    pub fn logged(&self, since: SystemTime, text: &str) -> Option<(SystemTime, String)> {
+        self.all_logged(since, text).into_iter().next()
     }
 
     /// Waits; what was not there in time fails the test, with the log.
     pub fn wait_for(&mut self, what: &str, at_most: u64, mut there: impl FnMut(&mut Self) -> bool) {
         let until = Instant::now() + Duration::from_secs(at_most);
         while !there(self) {
-            assert!(
-                Instant::now() < until,
-                "no {what} within {at_most} s: {:#?}",
-                self.log.lock().unwrap()
-            );
+            if Instant::now() >= until {
+                let log = self.log.lock().unwrap();
+                let log: Vec<_> = log.iter().map(|(_, line)| line.as_str()).collect();
+                panic!(
+                    "no {what} within {at_most} s:
+{}",
+                    log.join(
+                        "
+"
+                    )
+                );
+            }
             thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// Waits until so many GPUs were charted since a time.
+    pub fn wait_for_gpus(&mut self, since: SystemTime, gpus: impl IntoIterator<Item = usize>) {
+        let gpus: Vec<usize> = gpus.into_iter().collect();
+        self.wait_for("charts of every GPU", 30, |plugin| {
+            let charted = |gpu: &usize| {
+                plugin.charted(
+                    since,
+                    &chart("nvidia_smi", &named(*gpu), "power_draw"),
+                    "power_draw",
+                )
+            };
+            gpus.iter().all(charted)
+        });
     }
 
     /// Its exit code, once it has ended.
@@ -125,20 +229,12 @@ impl Plugin {
 
     /// How many processes it has started and not ended.
     pub fn children(&self) -> usize {
-        let own = self.child.id();
-        let path = format!("/proc/{own}/task/{own}/children");
-        let mut all = fs::read_to_string(path).unwrap_or_default();
-        for task in fs::read_dir(format!("/proc/{own}/task"))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            if task.file_name().to_string_lossy() != own.to_string() {
-                all += &fs::read_to_string(task.path().join("children")).unwrap_or_default();
-                all.push(' ');
-            }
-        }
-        all.split_whitespace().count()
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        let children = |task: fs::DirEntry| {
+            let children = fs::read_to_string(task.path().join("children"));
+            children.unwrap_or_default().split_whitespace().count()
+        };
+        tasks.into_iter().flatten().flatten().map(children).sum()
     }
 }
 
@@ -149,20 +245,49 @@ impl Drop for Plugin {
     }
 }
 
-fn hear_points(stdout: impl Read + Send + 'static, points: Arc<Mutex<Vec<Point>>>) {
+/// The lines of a stream; not the last one of a process that was killed in the middle of it.
+fn lines(stream: impl Read) -> impl Iterator<Item = String> {
+    let mut stream = BufReader::new(stream);
+    std::iter::from_fn(move || {
+        let mut line = String::new();
+        stream.read_line(&mut line).ok()?;
+        line.strip_suffix('\n').map(str::to_owned)
+    })
+}
+
+fn hear(stdout: impl Read + Send + 'static, said: Arc<Mutex<Said>>) {
     thread::spawn(move || {
-        let mut chart = String::new();
-        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            if let Some(begun) = line.strip_prefix("BEGIN ") {
-                begun.split(' ').next().unwrap().clone_into(&mut chart);
+        let (mut begun, mut labelled) = (String::new(), BTreeMap::new());
+        for line in lines(stdout) {
+            let mut said = said.lock().unwrap();
+            if let Some(chart) = line.strip_prefix("BEGIN ") {
+                chart.split(' ').next().unwrap().clone_into(&mut begun);
             } else if let Some(set) = line.strip_prefix("SET '") {
                 let (dim, value) = set.split_once("' = ").unwrap();
-                points.lock().unwrap().push(Point {
-                    at: SystemTime::now(),
-                    chart: chart.clone(),
-                    dim: dim.to_owned(),
-                    value: value.to_owned(),
-                });
+                let key = (begun.clone(), dim.to_owned());
+                let value = value.parse::<f64>().unwrap() * said.scales[&key];
+                let at = SystemTime::now();
+                said.points
+                    .entry(key)
+                    .or_default()
+                    .push(Point { at, value });
+            } else if let Some(dim) = line.strip_prefix("DIMENSION '") {
+                let words: Vec<_> = dim.split("' ").collect();
+                let numbers: Vec<_> = words[1..].join(" ").split(' ').map(str::to_owned).collect();
+                let number = |at: usize| numbers[numbers.len() - at].parse::<f64>().unwrap();
+                let key = (begun.clone(), words[0].to_owned());
+                said.scales.insert(key, number(3) / number(2));
+            } else if let Some(chart) = line.strip_prefix("CHART ") {
+                chart.split(' ').next().unwrap().clone_into(&mut begun);
+                let defined = said.charts.entry(begun.clone()).or_default();
+                defined.obsolete = line.contains(" 'obsolete' ");
+            } else if let Some(label) = line.strip_prefix("CLABEL '") {
+                let (key, value) = label.split_once("' '").unwrap();
+                let value = value.rsplit_once("' ").unwrap().0;
+                labelled.insert(key.to_owned(), value.to_owned());
+            } else if line == "CLABEL_COMMIT" {
+                let defined = said.charts.entry(begun.clone()).or_default();
+                defined.labels = std::mem::take(&mut labelled);
             }
         }
     });
@@ -170,13 +295,23 @@ fn hear_points(stdout: impl Read + Send + 'static, points: Arc<Mutex<Vec<Point>>
 
 fn hear_log(stderr: impl Read + Send + 'static, log: Arc<Mutex<Vec<(SystemTime, String)>>>) {
     thread::spawn(move || {
-        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+        for line in lines(stderr) {
             log.lock().unwrap().push((SystemTime::now(), line));
         }
     });
 }
 
-/// The chart of a GPU, by its number.
-pub fn chart(kind: &str, gpu: usize, name: &str) -> String {
-    format!("{kind}.gpu_gpu-{gpu}_{name}")
+/// The UUID of a GPU by its number, in lower case.
+pub fn named(gpu: usize) -> String {
+    format!("gpu-{gpu}")
+}
+
+/// The chart of a GPU, by its UUID in lower case.
+pub fn chart(kind: &str, gpu: &str, name: &str) -> String {
+    format!("{kind}.gpu_{gpu}_{name}")
+}
+
+/// The chart of a GPU's power, by its number, which every reading has.
+pub fn power(gpu: usize) -> String {
+    chart("nvidia_smi", &named(gpu), "power_draw")
 }

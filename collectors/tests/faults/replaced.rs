@@ -1,61 +1,60 @@
 //! A driver that is replaced, or unloaded and loaded again, underneath.
 
-use std::time::SystemTime;
+use crate::board::Machine;
+use crate::plugin::{Plugin, place, power};
 
-use crate::plugin::{Plugin, chart, place, scenario};
-
-fn charted(plugin: &Plugin, since: SystemTime) -> bool {
-    let power = chart("nvidia_smi", 0, "power_draw");
-    !plugin.since(since, &power, "power_draw").is_empty()
-}
-
-#[test]
-fn a_driver_replaced_underneath_ends_the_plugin_in_order_and_a_new_one_reads_on() {
-    let whole = scenario(1);
+pub fn replaced() {
+    let whole = Machine::simple(1);
     let dir = place(&whole);
     let mut plugin = Plugin::start(dir.path());
-    let start = SystemTime::now();
-    plugin.wait_for("first charts", 20, |plugin| charted(plugin, start));
-    plugin.becomes(&format!(
-        "{whole}faults: [{{call: \"nvmlDevice*\", code: 18}}]\n"
-    ));
+    plugin.wait_for_gpus(plugin.started, [0]);
+    let gone = plugin.becomes(&whole.clone().fault("call: \"nvmlDevice*\", code: 18"));
     // Success: the agent starts a plugin again that has charted and ended well.
     plugin.wait_for("the end", 20, |plugin| plugin.ended() == Some(Some(0)));
     plugin.wait_for("word of it", 10, |plugin| {
-        plugin.logged(start, "different versions").is_some()
+        plugin.logged(gone, "different versions").is_some()
     });
+    println!(
+        "version mismatch: exit 0; {}",
+        plugin.logged(gone, "different versions").unwrap().1
+    );
     // The new process finds the versions different still, says so, and goes on trying.
-    plugin.becomes(&format!(
-        "{whole}faults: [{{call: \"nvmlInit*\", code: 18}}]\n"
-    ));
+    plugin.becomes(&whole.clone().fault("call: \"nvmlInit*\", code: 18"));
     let mut plugin = Plugin::start(dir.path());
     plugin.wait_for("word of it", 20, |plugin| {
-        plugin.logged(start, "different versions").is_some()
+        plugin
+            .logged(plugin.started, "different versions")
+            .is_some()
     });
-    plugin.becomes(&whole);
-    plugin.wait_for("charts", 60, |plugin| charted(plugin, start));
+    let cleared = plugin.becomes(&whole);
+    plugin.wait_for("charts", 60, |plugin| {
+        plugin.charted(cleared, &power(0), "power_draw")
+    });
+    println!("version mismatch: the new process charts");
 }
 
-#[test]
-fn a_driver_that_is_unloaded_and_loaded_again_is_read_again() {
-    let whole = scenario(1);
+pub fn reloaded() {
+    let whole = Machine::simple(1);
     let dir = place(&whole);
     let mut plugin = Plugin::start(dir.path());
-    let start = SystemTime::now();
-    plugin.wait_for("first charts", 20, |plugin| charted(plugin, start));
-    plugin.becomes(&format!("{whole}faults: [{{call: \"nvml*\", code: 9}}]\n"));
+    plugin.wait_for_gpus(plugin.started, [0]);
+    let gone = plugin.becomes(&whole.clone().fault("call: \"nvml*\", code: 9"));
     plugin.wait_for("word of it", 20, |plugin| {
-        plugin.logged(start, "not loaded").is_some()
+        plugin.logged(gone, "not loaded").is_some()
     });
-    let gone = SystemTime::now();
+    let (told, line) = plugin.logged(gone, "not loaded").unwrap();
     plugin.wait_for("the job's end", 40, |plugin| {
-        plugin.logged(gone, "in a row").is_some()
+        plugin.logged(told, "in a row").is_some()
     });
     assert!(
-        !charted(&plugin, gone),
+        !plugin.charted(told, &power(0), "power_draw"),
         "values of a driver that is not loaded"
     );
-    plugin.becomes(&whole);
-    let back = SystemTime::now();
-    plugin.wait_for("charts again", 90, |plugin| charted(plugin, back));
+    assert!(plugin.defined(&power(0)).unwrap().obsolete);
+    println!("driver unloaded: no values, charts obsolete after ten ticks; {line}");
+    let back = plugin.becomes(&whole);
+    plugin.wait_for("charts again", 90, |plugin| {
+        plugin.charted(back, &power(0), "power_draw")
+    });
+    println!("driver loaded again: charted again");
 }

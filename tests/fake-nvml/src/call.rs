@@ -127,12 +127,21 @@ fn begin(name: &'static str, machine: &Arc<Machine>, gpu: Option<usize>) -> Answ
     if hidden.iter().any(|pattern| matches_name(pattern, name)) {
         return Err(FUNCTION_NOT_FOUND);
     }
+    strike(machine, |fault| fault.concerns(name, gpu))
+}
+
+/// Applies the first fault of one GPU that concerns the call which gives its handle.
+pub fn strike_one(name: &str, machine: &Machine, gpu: usize) -> Answer {
+    strike(machine, |fault| {
+        fault.gpu.is_some() && fault.concerns(name, Some(gpu))
+    })
+}
+
+/// Applies the first fault that `concerns` the call.
+fn strike(machine: &Machine, concerns: impl Fn(&Fault) -> bool) -> Answer {
     let fault = |machine: &Machine| -> Option<Fault> {
-        machine
-            .faults
-            .iter()
-            .find(|fault| fault.concerns(name, gpu))
-            .cloned()
+        let mut faults = machine.faults.iter();
+        faults.find(|fault| concerns(fault)).cloned()
     };
     let Some(first) = fault(machine) else {
         return Ok(());

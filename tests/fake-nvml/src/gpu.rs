@@ -135,6 +135,14 @@ impl GpuNow<'_> {
         let reserved = ((memory.reserved_mib * MIB) as u64).min(total);
         let base = self.gpu.model.readings.memory_base_mib.as_ref();
         let base = base.map_or(0, |signal| self.bytes(signal));
+        if self.gpu.odd.unknown_memory {
+            return MemoryBytes {
+                total,
+                reserved,
+                used: u64::MAX,
+                free: u64::MAX,
+            };
+        }
         let held: u64 = self
             .processes()
             .iter()
@@ -176,7 +184,10 @@ impl GpuNow<'_> {
             .map(|(entry, running)| ProcessNow {
                 running,
                 gpu_instance: entry.gpu_instance,
-                memory_bytes: self.bytes(&entry.memory_mib),
+                memory_bytes: match self.gpu.odd.unknown_memory {
+                    true => u64::MAX,
+                    false => self.bytes(&entry.memory_mib),
+                },
                 sm: percent(&entry.sm, readings.gpu_utilization.as_ref()),
                 mem: percent(&entry.mem, readings.memory_utilization.as_ref()),
                 enc: percent(&entry.enc, None),

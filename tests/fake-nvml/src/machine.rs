@@ -1,7 +1,7 @@
 //! A scenario made ready to be read: models merged into their GPUs, loads into their signals,
 //! texts parsed.
 
-use crate::parts::{Activity, MigInstance, NvLink};
+use crate::parts::{Activity, MigInstance, NvLink, Oddities};
 use crate::scenario::{Clocks, Fault, Gpu as Entry, Model, Pcie, Process, Readings, Scenario, Xid};
 use crate::signal::Signal;
 
@@ -36,6 +36,7 @@ pub struct Gpu {
     pub xids: Vec<Xid>,
     /// Its instances, if MIG is enabled.
     pub mig: Option<Vec<MigInstance>>,
+    pub odd: Oddities,
 }
 
 /// Where a GPU sits on the PCI bus.
@@ -155,6 +156,7 @@ impl Gpu {
             processes,
             xids: entry.xids.clone(),
             mig,
+            odd: entry.odd,
         })
     }
 }

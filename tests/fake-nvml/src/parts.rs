@@ -1,4 +1,5 @@
-//! What a scenario says of NVLinks, of how busy a GPU's parts are, and of MIG instances.
+//! What a scenario says of NVLinks, of how busy a GPU's parts are, of MIG instances, and of what a driver gets
+//! wrong.
 
 use serde::Deserialize;
 
@@ -54,4 +55,18 @@ pub struct MigInstance {
     pub used_mib: Signal,
     /// How busy it is; the GPU's own, if left out.
     pub activity: Option<Activity>,
+}
+
+/// What a driver gets wrong without an error code.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Oddities {
+    /// Rows by which the list of compute processes is longer with each call; their pids do not exist.
+    pub list_grows_by: u32,
+    /// A hundred samples of nonsense come before the true ones.
+    pub garbage_samples: bool,
+    /// How far the clock of samples is ahead of the system's.
+    pub sample_clock_s: f64,
+    /// The memory that is in use, and what each process holds, are the largest number there is.
+    pub unknown_memory: bool,
 }

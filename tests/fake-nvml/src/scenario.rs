@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use crate::parts::{Activity, MigInstance, NvLink};
+use crate::parts::{Activity, MigInstance, NvLink, Oddities};
 use crate::signal::Signal;
 
 /// A whole scenario file.
@@ -243,6 +243,8 @@ pub struct Gpu {
     pub processes: Vec<Process>,
     #[serde(default)]
     pub xids: Vec<Xid>,
+    #[serde(default)]
+    pub odd: Oddities,
 }
 
 /// An XID error that a waiting program hears of.

@@ -35,6 +35,8 @@ struct State {
     looked: Option<Instant>,
     /// The UUID behind each handle, in the order in which they were first seen.
     handles: Vec<String>,
+    /// What was asked for, and how often before.
+    asked: Vec<(String, u32)>,
 }
 
 static STATE: Mutex<State> = Mutex::new(State {
@@ -43,6 +45,7 @@ static STATE: Mutex<State> = Mutex::new(State {
     source: None,
     looked: None,
     handles: Vec::new(),
+    asked: Vec::new(),
 });
 
 fn state() -> MutexGuard<'static, State> {
@@ -101,6 +104,17 @@ pub fn handle(uuid: &str) -> Device {
             state.handles.len() - 1
         });
     Device((FIRST_HANDLE + slot * HANDLE_STEP) as *mut c_void)
+}
+
+/// How often something of that name was asked for before.
+pub fn asked_before(name: &str) -> u32 {
+    let mut state = state();
+    if let Some((_, times)) = state.asked.iter_mut().find(|(known, _)| known == name) {
+        *times = times.saturating_add(1);
+        return *times;
+    }
+    state.asked.push((name.to_owned(), 0));
+    0
 }
 
 /// What a handle stands for: a GPU's index, and the place of one of its MIG instances. It is lost if the

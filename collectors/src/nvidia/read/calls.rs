@@ -16,6 +16,8 @@ const STRUCT_VERSION_UNKNOWN: u32 = 25;
 #[derive(Debug, Default)]
 pub struct Calls {
     unsupported: Vec<&'static str>,
+    /// Not for this user, as things are now.
+    denied: Vec<&'static str>,
     failing: Vec<Failing>,
     answered: bool,
     trouble: Option<State>,
@@ -58,6 +60,11 @@ impl Calls {
         self.unsupported.clear();
     }
 
+    /// Forgets what was denied: an administrator may have changed it.
+    pub fn ask_denied_again(&mut self) {
+        self.denied.clear();
+    }
+
     /// Asks, unless this GPU is known not to answer. `None` is a gap.
     pub fn ask<T>(
         &mut self,
@@ -69,6 +76,7 @@ impl Calls {
         if self.trouble == Some(State::Lost)
             || self.fatal.is_some()
             || self.unsupported.contains(&call)
+            || self.denied.contains(&call)
         {
             return None;
         }
@@ -114,13 +122,16 @@ impl Calls {
             NvmlError::GpuLost => self.trouble = Some(State::Lost),
             NvmlError::ResetRequired => self.trouble = Some(State::ResetRequired),
             error if is_fatal(&error) => self.fatal = Some(error),
+            // Refusing a feature is an answer; refusing the user is not.
+            NvmlError::NoPermission => {
+                self.denied.push(call);
+                log::debug!("GPU {uuid}: {call} is not for this user");
+            }
             NvmlError::NotSupported
             | NvmlError::FunctionNotFound
             | NvmlError::FailedToLoadSymbol(_)
-            | NvmlError::NoPermission
             | NvmlError::UnexpectedVariant(STRUCT_VERSION_UNKNOWN) => {
-                // Refusing a feature is an answer; refusing the user is not.
-                self.answered |= !matches!(error, NvmlError::NoPermission);
+                self.answered = true;
                 self.unsupported.push(call);
                 log::debug!("GPU {uuid}: {call} will not be asked again: {error}");
             }
@@ -151,6 +162,14 @@ impl Calls {
             }
         }
         state
+    }
+
+    /// Why the last call was refused that was not answered.
+    pub fn refusal(&self) -> Option<String> {
+        let failing = self.failing.last();
+        let failed = failing.map(|failing| format!("{} failed: {}", failing.call, failing.error));
+        let denied = || "this user may not ask it. See who may use /dev/nvidia*".to_owned();
+        failed.or_else(|| (!self.denied.is_empty()).then(denied))
     }
 
     /// What concerns the driver as a whole, once.

@@ -20,8 +20,8 @@ use crate::nvidia::snapshot::{Gpu, Identity, Snapshot, State};
 #[derive(Default)]
 pub struct Devices {
     count: u32,
-    /// GPUs counted that answer nothing, not even their UUID.
-    hidden: usize,
+    /// Indices of GPUs counted that answer nothing, not even their UUID, and what that makes of each.
+    silent: Vec<(u32, State)>,
     entries: Vec<Entry>,
     /// GPUs that are not touched, because their calls hang.
     skip: Vec<Identity>,
@@ -37,6 +37,8 @@ pub struct Devices {
 pub struct Entry {
     /// `None` while NVML refuses to give one: the GPU is lost.
     pub handle: Option<Handle>,
+    /// What it is while there is no handle.
+    pub unheard: State,
     /// It is not touched.
     pub skipped: bool,
     /// What it answers.
@@ -49,6 +51,8 @@ pub struct Entry {
     pub links: NvLinks,
     /// Its MIG instances.
     pub mig: mig::Instances,
+    /// Whether it was split when that was known last.
+    pub split: Option<bool>,
     /// Since when nothing has run on it.
     pub idle: Idle,
     /// Its samples of processes.
@@ -115,7 +119,7 @@ impl Devices {
     pub fn ailing(&self) -> bool {
         let mut gpus = self.snapshot.gpus.iter();
         let skipped = |gpu: &Gpu| self.skip.contains(&gpu.id);
-        self.hidden > 0 || gpus.any(|gpu| gpu.state != State::Ok && !skipped(gpu))
+        !self.silent.is_empty() || gpus.any(|gpu| gpu.state != State::Ok && !skipped(gpu))
     }
 
     /// Every GPU with what is kept about it.
@@ -129,8 +133,8 @@ impl Devices {
         entries.find_map(|entry| entry.calls.take_fatal())
     }
 
-    /// Takes stock of GPUs by UUID. Those that NVML counts but does not show stay, as lost; those that it
-    /// does not count are forgotten. Returns the last refusal.
+    /// Takes stock of GPUs by UUID. Those that NVML counts but does not show stay, under a name of their place
+    /// if they never said theirs; those that it does not count are forgotten. Returns the last refusal.
     pub fn enumerate(&mut self, nvml: &Nvml, count: u32) -> Option<NvmlError> {
         let other_set = self.count != count;
         if other_set && self.count != 0 {
@@ -140,7 +144,7 @@ impl Devices {
             );
         }
         self.count = count;
-        let (mut refusal, mut hidden) = (None, 0);
+        let (mut refusal, mut silent) = (None, vec![]);
         let mut found: Vec<(Entry, Gpu)> = Vec::new();
         let mut known: Vec<(Entry, Gpu)> = std::mem::take(&mut self.entries)
             .into_iter()
@@ -157,8 +161,13 @@ impl Devices {
                 Ok(identified) => identified,
                 Err(error) => {
                     log::debug!("GPU {index} does not say which it is: {error}");
-                    // A GPU that belongs to somebody else is not there for us.
-                    hidden += usize::from(!matches!(error, NvmlError::NoPermission));
+                    match error {
+                        // A GPU that belongs to somebody else is not there for us; one that was, is.
+                        NvmlError::NoPermission
+                            if !known.iter().any(|(_, gpu)| gpu.id.index == index) => {}
+                        NvmlError::GpuLost => silent.push((index, State::Lost)),
+                        _ => silent.push((index, State::Stale)),
+                    }
                     refusal = Some(error);
                     continue;
                 }
@@ -173,8 +182,9 @@ impl Devices {
                     Some(at) => known.swap_remove(at),
                     None => (Entry::default(), Gpu::default()),
                 };
-            // Another handle or driver may support what the previous one did not.
-            if other_set || entry.handle != Some(handle) {
+            // Another handle or driver may support what the previous one did not, and a user who was refused
+            // everything may be let in again.
+            if other_set || entry.handle != Some(handle) || gpu.state == State::Stale {
                 entry.calls = Calls::default();
                 entry.handle = Some(handle);
             }
@@ -182,18 +192,52 @@ impl Devices {
             gpu.id = id;
             found.push((entry, gpu));
         }
-        for (mut entry, mut gpu) in known.into_iter().take(hidden) {
-            entry.handle = None;
-            gpu.becomes(State::Lost);
-            found.push((entry, gpu));
+        found.extend(self.unheard(known, &silent));
+        if silent.len() > self.silent.len() {
+            log::warn!("{} of {count} GPUs do not answer", silent.len());
         }
-        if hidden > self.hidden {
-            log::warn!("{hidden} of {count} GPUs do not answer");
-        }
-        self.hidden = hidden;
+        self.silent = silent;
         found.sort_by_key(|(_, gpu)| gpu.id.index);
         (self.entries, self.snapshot.gpus) = found.into_iter().unzip();
         refusal
+    }
+}
+
+impl Devices {
+    /// The GPUs at the places that answer nothing: those of `known` that are missing, at their own place if it
+    /// can be, and for the rest their places.
+    fn unheard(&self, mut known: Vec<(Entry, Gpu)>, silent: &[(u32, State)]) -> Vec<(Entry, Gpu)> {
+        // Those whose place answers now have moved, so they are any of the rest.
+        known.sort_by_key(|(_, gpu)| !silent.iter().any(|(index, _)| *index == gpu.id.index));
+        known.truncate(silent.len());
+        let taken = |index: u32| known.iter().any(|(_, gpu)| gpu.id.index == index);
+        let nameless = silent.len() - known.len();
+        let free: Vec<_> = silent.iter().filter(|(index, _)| !taken(*index)).collect();
+        let new = free
+            .into_iter()
+            .rev()
+            .take(nameless)
+            .rev()
+            .map(|(index, _)| Gpu {
+                id: Identity::unknown(*index),
+                ..Gpu::default()
+            });
+        let wanted = |gpu: &Gpu| {
+            let known_as = [gpu.id.uuid.as_str(), &gpu.id.index.to_string()];
+            self.selection.lets_through(&known_as)
+        };
+        let new: Vec<_> = new
+            .filter(wanted)
+            .map(|gpu| (Entry::default(), gpu))
+            .collect();
+        let mut all = known;
+        all.extend(new);
+        for (entry, gpu) in &mut all {
+            entry.handle = None;
+            let at = silent.iter().find(|(index, _)| *index == gpu.id.index);
+            entry.unheard = at.map_or(State::Lost, |(_, state)| *state);
+        }
+        all
     }
 }
 
@@ -222,14 +266,14 @@ fn identify(nvml: &Nvml, index: u32) -> Result<(Handle, Identity), NvmlError> {
 }
 
 impl Gpu {
-    /// Notes its state, says so if that is news, and forgets readings that say nothing about now.
-    pub(super) fn becomes(&mut self, state: State) {
+    /// Notes its state, says so and why if that is news, and forgets readings that say nothing about now.
+    pub(super) fn becomes(&mut self, state: State, why: Option<&str>) {
         let before = std::mem::replace(&mut self.state, state);
-        if state == State::Lost {
+        if !state.answers() {
             self.forget_readings();
         }
         if state != before {
-            say(&self.id.uuid, before, state);
+            say(&self.id.uuid, before, state, why);
         }
     }
 
@@ -244,7 +288,7 @@ impl Gpu {
     }
 }
 
-fn say(uuid: &str, before: State, after: State) {
+fn say(uuid: &str, before: State, after: State, why: Option<&str>) {
     match after {
         State::Ok if before == State::Stale => {}
         State::Ok => log::info!("GPU {uuid} answers again"),
@@ -254,6 +298,9 @@ fn say(uuid: &str, before: State, after: State) {
         State::ResetRequired => log::error!(
             "GPU {uuid} wants a reset: end what runs on it, then `nvidia-smi --gpu-reset` as root"
         ),
-        State::Stale => log::warn!("GPU {uuid} answers no call"),
+        State::Stale => match why {
+            Some(why) => log::warn!("GPU {uuid} answers no call: {why}"),
+            None => log::warn!("GPU {uuid} answers no call"),
+        },
     }
 }

@@ -34,12 +34,15 @@ use self::devices::{Devices, Entry};
 pub use self::events::Events;
 use self::explain::explain;
 use self::fields::Numbering;
-pub use self::progress::Progress;
+pub use self::progress::{Place, Progress};
 use super::reading::Settings;
-use super::snapshot::{Process, Processes, Snapshot, State};
+use super::snapshot::{Process, Processes, Snapshot};
 
 /// Link state, limits and fans: nobody looks at them by the second, and a fan takes 137 µs.
 const SLOW_EVERY: Duration = Duration::from_secs(10);
+
+/// What is under way while processes are looked up: no call to the driver, and a GPU's fault at no time.
+pub const READING_PROC: &str = "reading /proc";
 
 /// Touched only while NVML is initialised.
 const INIT_STACK_BYTES: usize = 4 * 1024 * 1024;
@@ -130,6 +133,7 @@ impl Reader {
                 .context("cannot start a thread to wait for XID errors on")?,
             false => Events::none(),
         };
+        progress.begins(None, "nvmlSystemGetDriverVersion");
         let driver = nvml.sys_driver_version();
         let mut reader = Self {
             nvml,
@@ -148,11 +152,15 @@ impl Reader {
             processes: Pace::new(settings.processes_every),
             slow: Pace::new(SLOW_EVERY),
         };
+        reader.progress.begins(None, "nvmlDeviceGetCount_v2");
         let count = reader.nvml.device_count();
         let count = count.map_err(|error| reader.explain(&error))?;
         let refusal = reader.devices.enumerate(&reader.nvml, count);
         let gpus = &reader.devices.snapshot.gpus;
-        if gpus.is_empty() {
+        let lost = matches!(refusal, Some(NvmlError::GpuLost));
+        if gpus.is_empty()
+            || (reader.devices.handles().is_empty() && !lost && settings.skip.is_empty())
+        {
             return Err(match refusal {
                 Some(error) => reader.explain(&error).into(),
                 None if count > 0 => {
@@ -203,6 +211,7 @@ impl Reader {
             devices,
             shared,
             events,
+            progress,
             ..
         } = self;
         shared.now_us = since_1970_us();
@@ -212,7 +221,7 @@ impl Reader {
                 continue;
             }
             let Some(handle) = entry.handle else {
-                gpu.becomes(State::Lost);
+                gpu.becomes(entry.unheard, None);
                 entry.fast.reset();
                 entry.idle.reset();
                 entry.links.reset();
@@ -227,6 +236,7 @@ impl Reader {
                 idle,
                 links,
                 mig: instances,
+                split,
                 sm_time,
                 ..
             } = entry;
@@ -236,6 +246,7 @@ impl Reader {
                 timed(|| gpu.fast = fast::read(nvml, &device, uuid, calls, past, shared));
             let numbering = shared.numbering;
             if slow_due {
+                calls.ask_denied_again();
                 gpu.latency.slow_ms = timed(|| {
                     gpu.slow = slow::read(&device, uuid, calls);
                     gpu.health = health::read(&device, uuid, calls, &mut fields.0, numbering);
@@ -243,16 +254,20 @@ impl Reader {
                 });
             }
             if processes_due {
-                let (busy, split) = (gpu.fast.busy_pct, gpu.mig.enabled);
+                let busy = gpu.fast.busy_pct;
                 let mut rows = None;
                 gpu.latency.processes_ms = timed(|| {
                     rows = processes::read(&device, uuid, calls, sm_time, busy, shared);
                     links.read(&device, uuid, calls, numbering, &mut gpu.links);
                     gpu.mig = mig::read(nvml, &device, uuid, calls, instances, now);
                 });
+                progress.begins(None, READING_PROC);
                 gpu.processes = rows.map(&resolve);
+                progress.ends();
                 // A GPU that is split supports other calls than one that is whole.
-                if split.is_some() && gpu.mig.enabled != split {
+                let before = *split;
+                *split = gpu.mig.enabled.or(before);
+                if before.is_some() && *split != before {
                     log::info!("GPU {uuid}: MIG was switched");
                     calls.ask_again();
                     *past = fast::Past::default();
@@ -260,7 +275,7 @@ impl Reader {
             }
             gpu.held_idle = idle.held(gpu.ran(), gpu.memory_held(), now);
             let state = calls.finish(uuid);
-            gpu.becomes(state);
+            gpu.becomes(state, calls.refusal().as_deref());
             gpu.xids = xids.of(&gpu.id.uuid);
         }
         match self.devices.take_fatal() {

@@ -11,6 +11,9 @@ use super::fields::Value;
 /// More than drivers keep.
 const ROOM: usize = 256;
 
+/// Readings without a new sample after which the samples' clock is taken to have gone back.
+const STARTS_OVER_AFTER: u32 = 10;
+
 /// How far ahead of ours the clock of a sample may be.
 const FUTURE_US: u64 = 60_000_000;
 
@@ -42,6 +45,8 @@ pub const UTILIZATION: Kind = Kind {
 #[derive(Debug, Default)]
 pub struct Samples {
     last_seen_us: Option<u64>,
+    /// Readings in a row without a new sample.
+    without: u32,
 }
 
 /// A buffer that all GPUs share.
@@ -98,7 +103,11 @@ impl Samples {
             let (low, high) = range.unwrap_or((value, value));
             range = Some((low.min(value), high.max(value)));
         }
-        if newest > 0 {
+        self.without = if range.is_some() { 0 } else { self.without + 1 };
+        if self.without >= STARTS_OVER_AFTER {
+            // What is asked for from the beginning of time is there, whatever the time.
+            *self = Self::default();
+        } else if newest > 0 {
             self.last_seen_us = Some(newest);
         }
         range.filter(|_| !first)
@@ -172,6 +181,20 @@ mod tests {
         assert_eq!(samples.take(UTILIZATION, 1, &rows, NOW), Some((20.0, 40.0)));
         assert_eq!(samples.last_seen_us, Some(NOW - 2));
         assert_eq!(samples.take(UTILIZATION, 1, &rows, NOW), None);
+    }
+
+    #[test]
+    fn a_clock_of_samples_that_goes_back_costs_ten_readings_and_no_value_of_before() {
+        let mut samples = primed();
+        let old = |n| sample(NOW - 3_600_000_000 + n, 30);
+        for n in 0..u64::from(STARTS_OVER_AFTER) {
+            assert_eq!(samples.take(UTILIZATION, 1, &[], NOW), None, "{n}");
+        }
+        assert_eq!(samples.take(UTILIZATION, 1, &[old(1)], NOW), None);
+        assert_eq!(
+            samples.take(UTILIZATION, 1, &[old(1), old(2)], NOW),
+            Some((30.0, 30.0))
+        );
     }
 
     #[test]

@@ -12,6 +12,9 @@ pub struct Sample {
     pub sm_pct: u32,
 }
 
+/// Readings of a busy GPU without a new sample after which the samples' clock is taken to have gone back.
+const STARTS_OVER_AFTER: u32 = 3;
+
 /// How far ahead of ours a sample's clock may be.
 const FUTURE_US: u64 = 60_000_000;
 
@@ -19,6 +22,8 @@ const FUTURE_US: u64 = 60_000_000;
 #[derive(Debug, Default)]
 pub struct SmTime {
     last_seen_us: Option<u64>,
+    /// Readings in a row in which nobody is seen on a busy GPU.
+    without: u32,
 }
 
 /// The shares of one reading.
@@ -78,6 +83,11 @@ impl SmTime {
             }
         }
         self.last_seen_us = Some(newest);
+        let nobody = shares.by_pid.is_empty() && busy_pct.is_some_and(|busy| busy > 0);
+        self.without = if nobody { self.without + 1 } else { 0 };
+        if self.without >= STARTS_OVER_AFTER {
+            *self = Self::default();
+        }
         if first {
             return Shares::default();
         }
@@ -164,6 +174,32 @@ mod tests {
         assert_eq!(take(&mut primed(), &[], Some(50)).of(1), None);
         assert_eq!(take(&mut primed(), &[], None).of(1), None);
         assert_eq!(take(&mut primed(), &[], Some(0)).of(1), Some(0.0));
+    }
+
+    #[test]
+    fn a_clock_of_samples_that_goes_back_is_followed_on_a_busy_gpu() {
+        let mut time = primed();
+        for _ in 0..STARTS_OVER_AFTER {
+            assert_eq!(time.since(NOW), NOW - 10);
+            assert_eq!(take(&mut time, &[], Some(50)).of(1), None);
+        }
+        // An hour back.
+        let old = |n| sample(1, NOW - 3_600_000_000 + n, 80);
+        assert_eq!(time.since(NOW), 0);
+        assert_eq!(take(&mut time, &[old(1)], Some(50)).of(1), None);
+        assert_eq!(
+            take(&mut time, &[old(1), old(2)], Some(50)).of(1),
+            Some(80.0)
+        );
+    }
+
+    #[test]
+    fn an_idle_gpu_does_not_start_over() {
+        let mut time = primed();
+        for _ in 0..10 {
+            assert_eq!(take(&mut time, &[], Some(0)).of(1), Some(0.0));
+        }
+        assert_eq!(time.since(NOW), NOW - 10);
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod table;
 
 use self::simulated::{Simulated, TWO, with};
 use super::*;
-use crate::nvidia::snapshot::{Clocks, Gpu, Memory, PcieLink};
+use crate::nvidia::snapshot::{Clocks, Gpu, Memory, PcieLink, State};
 
 const MIB: u64 = 1 << 20;
 

@@ -4,6 +4,7 @@ use std::ffi::c_uint;
 
 use nvml_wrapper_sys::bindings as sys;
 
+use crate::call;
 use crate::ffi::{Answer, INVALID_ARGUMENT, NOT_FOUND, Out, Text};
 use crate::machine::{Gpu, Machine, PciAddress};
 use crate::session::{self, Device};
@@ -20,6 +21,7 @@ fn by(machine: &Machine, handle: Out<Device>, wanted: impl Fn(&Gpu) -> bool) -> 
 
 fn by_index(machine: &Machine, index: c_uint, handle: Out<Device>) -> Answer {
     let gpu = machine.gpus.get(index as usize).ok_or(INVALID_ARGUMENT)?;
+    call::strike_one("nvmlDeviceGetHandleByIndex_v2", machine, index as usize)?;
     handle.put(session::handle(&gpu.uuid))
 }
 

@@ -11,7 +11,7 @@ device_calls! {
         memory.put(sys::nvmlMemory_t {
             total: now.total,
             free: now.free,
-            used: now.used + now.reserved,
+            used: now.used.saturating_add(now.reserved),
         })
     }
 

@@ -7,7 +7,9 @@ use nvml_wrapper_sys::bindings as sys;
 use crate::ffi::{INSUFFICIENT_SIZE, INVALID_ARGUMENT, Out};
 use crate::gpu::{GpuNow, ProcessNow};
 use crate::parts::MigInstance;
+use crate::processes::Running;
 use crate::scenario::ProcessKind;
+use crate::session;
 
 /// The instance id of a process that is in no MIG instance.
 const NO_INSTANCE: c_uint = c_uint::MAX;
@@ -18,6 +20,7 @@ type RowV2 = sys::nvmlProcessInfo_v2_t;
 fn rows<T>(gpu: &GpuNow<'_>, kind: ProcessKind, row: impl Fn(&ProcessNow) -> T) -> Vec<T> {
     gpu.processes()
         .iter()
+        .chain(&more(gpu, kind))
         .filter(|process| process.running.kind == kind)
         .filter(|process| {
             let of = |part: &MigInstance| process.gpu_instance == Some(part.gpu_instance);
@@ -25,6 +28,31 @@ fn rows<T>(gpu: &GpuNow<'_>, kind: ProcessKind, row: impl Fn(&ProcessNow) -> T) 
         })
         .map(row)
         .collect()
+}
+
+/// The first pid of processes that do not exist: above what Linux gives out.
+const NOBODY: u32 = 1 << 23;
+
+/// What makes a list longer with each call, where the scenario wants that.
+fn more(gpu: &GpuNow<'_>, kind: ProcessKind) -> Vec<ProcessNow> {
+    let by = gpu.gpu.odd.list_grows_by;
+    if by == 0 || kind != ProcessKind::Compute {
+        return vec![];
+    }
+    let rows = session::asked_before(&gpu.gpu.uuid).saturating_mul(by);
+    let row = |n| ProcessNow {
+        running: Running {
+            pid: NOBODY + n,
+            kind,
+        },
+        gpu_instance: None,
+        memory_bytes: 1 << 20,
+        sm: 0,
+        mem: 0,
+        enc: 0,
+        dec: 0,
+    };
+    (0..rows).map(row).collect()
 }
 
 fn v1(gpu: &GpuNow<'_>, kind: ProcessKind) -> Vec<RowV1> {

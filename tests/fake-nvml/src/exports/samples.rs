@@ -33,6 +33,30 @@ fn times(now_us: u64, period_us: u64, last_seen_us: u64) -> Vec<u64> {
     (oldest..=newest).map(|sample| sample * period_us).collect()
 }
 
+/// How far the samples' clock is ahead of the system's, µs.
+fn ahead_us(gpu: &GpuNow<'_>) -> i64 {
+    (gpu.gpu.odd.sample_clock_s * 1e6) as i64
+}
+
+/// How many samples of nonsense there are.
+const GARBAGE: u64 = if BUFFER < 100 { BUFFER } else { 100 };
+
+/// Values and times as drivers have been seen to give: far too large, from the beginning of time and its end.
+fn garbage(gpu: &GpuNow<'_>) -> impl Iterator<Item = (u64, c_uint)> {
+    let count = if gpu.gpu.odd.garbage_samples {
+        GARBAGE
+    } else {
+        0
+    };
+    let now = now_us(gpu);
+    (0..count).map(move |n| match n % 4 {
+        0 => (now, 4_000_000_000),
+        1 => (0, 50),
+        2 => (u64::MAX, 60),
+        _ => (now, c_uint::MAX - n as c_uint),
+    })
+}
+
 /// A reading by `nvmlSamplingType_t` at a time, and how far apart its samples are.
 fn value(gpu: &GpuNow<'_>, kind: c_uint, at_us: u64) -> Result<c_uint, Code> {
     let readings = &gpu.gpu.model.readings;
@@ -66,10 +90,11 @@ fn newest_of_processes(
     let at_us = now_us(gpu) / UTILIZATION_PERIOD_US * UTILIZATION_PERIOD_US;
     let mut processes = gpu.processes_at(seconds(at_us));
     processes.retain(|process| process.sm + process.mem + process.enc + process.dec > 0);
-    if at_us <= last_seen_us || processes.is_empty() {
+    let stamp_us = at_us.saturating_add_signed(ahead_us(gpu));
+    if stamp_us <= last_seen_us || processes.is_empty() {
         return Err(NOT_FOUND);
     }
-    Ok((at_us, processes))
+    Ok((stamp_us, processes))
 }
 
 device_calls! {
@@ -88,11 +113,16 @@ device_calls! {
             return count.put(BUFFER as c_uint);
         }
         let mut rows = Vec::new();
-        for at_us in times(now_us(gpu), period, last_seen_us) {
+        let mut add = |stamp_us, value| {
             // The union is 8 bytes wide, of which an unsigned int sets 4.
             let mut sample = sys::nvmlValue_st { ullVal: 0 };
-            sample.uiVal = value(gpu, kind, at_us)?;
-            rows.push(sys::nvmlSample_t { timeStamp: at_us, sampleValue: sample });
+            sample.uiVal = value;
+            rows.push(sys::nvmlSample_t { timeStamp: stamp_us, sampleValue: sample });
+        };
+        garbage(gpu).for_each(|(stamp_us, value)| add(stamp_us, value));
+        let ahead_us = ahead_us(gpu);
+        for at_us in times(now_us(gpu), period, last_seen_us.saturating_add_signed(-ahead_us)) {
+            add(at_us.saturating_add_signed(ahead_us), value(gpu, kind, at_us)?);
         }
         if rows.is_empty() {
             return Err(NOT_FOUND);
@@ -114,7 +144,15 @@ device_calls! {
         last_seen_us: u64,
     ) {
         let (at_us, processes) = newest_of_processes(gpu, last_seen_us)?;
-        let rows: Vec<_> = processes
+        let garbage = garbage(gpu).map(|(stamp_us, value)| sys::nvmlProcessUtilizationSample_t {
+            pid: processes[0].running.pid,
+            timeStamp: stamp_us,
+            smUtil: value,
+            memUtil: value,
+            encUtil: value,
+            decUtil: value,
+        });
+        let true_ones = processes
             .iter()
             .map(|process| sys::nvmlProcessUtilizationSample_t {
                 pid: process.running.pid,
@@ -123,8 +161,8 @@ device_calls! {
                 memUtil: process.mem,
                 encUtil: process.enc,
                 decUtil: process.dec,
-            })
-            .collect();
+            });
+        let rows: Vec<_> = garbage.chain(true_ones).collect();
         if samples.is_null() {
             count.put(rows.len() as c_uint)?;
             return Err(INSUFFICIENT_SIZE);

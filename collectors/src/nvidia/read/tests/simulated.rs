@@ -119,6 +119,7 @@ impl Simulated {
             top_processes: 10,
             identify_users: false,
             selection: Selection::default(),
+            look_up: true,
             skip: vec![],
             events: true,
         };
