@@ -19,6 +19,7 @@ mod prometheus;
 mod reality;
 mod servers;
 mod streaming;
+mod tarball;
 mod updates;
 mod withheld;
 
@@ -111,6 +112,10 @@ const ALONE: &[(&str, Alone)] = &[
     (
         "a_parent_shows_the_charts_of_two_children",
         streaming::parent_and_two_children,
+    ),
+    (
+        "the_tarball_runs_where_it_is_unpacked",
+        tarball::runs_where_it_is_unpacked,
     ),
     (
         "a_start_in_the_foreground_ends_with_its_signal_and_with_netdata",
