@@ -5,6 +5,7 @@
 pub mod alerts;
 pub mod api;
 pub mod capture;
+pub mod formula;
 pub mod instance;
 pub mod pages;
 pub mod place;
