@@ -18,6 +18,7 @@ mod ports;
 mod prometheus;
 mod reality;
 mod servers;
+mod sglang;
 mod streaming;
 mod tarball;
 mod updates;
@@ -29,14 +30,15 @@ use harness::place::Place;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use lab::Lab;
+use sglang::{Scene, catalogue, restart, secrets, states, throughput};
 
 /// A test on an instance of its own.
 type Alone = fn(&Place) -> anyhow::Result<()>;
-/// A test on the instance that all of these share.
-type Shared = fn(&Lab) -> anyhow::Result<()>;
+/// A test on an instance that several share.
+type On<T> = fn(&T) -> anyhow::Result<()>;
 
-/// The shared instance takes minutes to prove what takes minutes: its tests wait side by side.
-const AT_ONCE: usize = 10;
+/// The shared instances take minutes to prove what takes minutes: their tests wait side by side.
+const AT_ONCE: usize = 18;
 
 const ALONE: &[(&str, Alone)] = &[
     (
@@ -123,7 +125,8 @@ const ALONE: &[(&str, Alone)] = &[
     ),
 ];
 
-const SHARED: &[(&str, Shared)] = &[
+/// On four simulated GPUs and three servers.
+const SHARED: &[(&str, On<Lab>)] = &[
     ("the_parts_are_real", reality::parts_are_real),
     (
         "every_chart_is_there_within_ten_seconds",
@@ -169,6 +172,52 @@ const SHARED: &[(&str, Shared)] = &[
     ),
 ];
 
+/// On SGLang servers in every state.
+const PLAYED: &[(&str, On<Scene>)] = &[
+    (
+        "sglang: gauges_left_behind_by_a_load_are_never_a_stall",
+        states::gauges_left_behind,
+    ),
+    (
+        "sglang: a_long_prefill_a_long_load_and_a_planned_stop_are_never_a_stall",
+        states::benign_stillness,
+    ),
+    (
+        "sglang: stopped_schedulers_under_load_are_a_stall_within_75_seconds",
+        states::stopped_schedulers,
+    ),
+    (
+        "sglang: a_server_killed_under_load_and_started_again_is_a_gap_and_a_restart",
+        restart::is_a_gap_and_a_count,
+    ),
+    ("sglang: every_chart_of_0.4.6_is_there_and_right", |scene| {
+        catalogue::is_there_and_right(scene, 0)
+    }),
+    (
+        "sglang: every_chart_of_0.5.12_is_there_and_right",
+        |scene| catalogue::is_there_and_right(scene, 1),
+    ),
+    (
+        "sglang: every_chart_of_0.5.23_is_there_and_right",
+        |scene| catalogue::is_there_and_right(scene, 2),
+    ),
+    (
+        "sglang: every_chart_of_two_replicas_with_keys_is_there_and_right",
+        |scene| catalogue::is_there_and_right(scene, 3),
+    ),
+    (
+        "sglang: tokens_of_a_minute_are_those_that_the_servers_counted",
+        throughput::of_a_minute,
+    ),
+    (
+        "sglang: keys_of_servers_appear_nowhere",
+        secrets::appear_nowhere,
+    ),
+    ("sglang: every_metric_stands_in_the_table_of_charts", |_| {
+        catalogue::table_is_whole()
+    }),
+];
+
 fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
@@ -186,6 +235,12 @@ fn main() {
         let place = Arc::clone(&place);
         Arc::new(Setting {
             place: Arc::clone(&place),
+            scene: {
+                let place = Arc::clone(&place);
+                LazyLock::new(Box::new(move || {
+                    Scene::start(&place).map_err(|error| format!("{error:#}"))
+                }))
+            },
             lab: LazyLock::new(Box::new(move || {
                 Lab::start(&place).map_err(|error| format!("{error:#}"))
             })),
@@ -196,31 +251,45 @@ fn main() {
     conclusion.exit();
 }
 
-/// The place, and the shared instance once a test asked for it.
+/// What is started when the first test asks for it.
+type Once<T> = LazyLock<Result<T, String>, Box<dyn FnOnce() -> Result<T, String> + Send>>;
+
+/// The place, and the shared instances.
 struct Setting {
     place: Arc<Place>,
-    #[allow(clippy::type_complexity)]
-    lab: LazyLock<Result<Lab, String>, Box<dyn FnOnce() -> Result<Lab, String> + Send>>,
+    lab: Once<Lab>,
+    scene: Once<Scene>,
 }
 
-fn trials(setting: Option<&Arc<Setting>>) -> Vec<Trial> {
-    let failed = |error: anyhow::Error| Failed::from(format!("{error:#}"));
-    let shared = SHARED.iter().map(|(name, test)| {
+fn failed(error: &anyhow::Error) -> Failed {
+    Failed::from(format!("{error:#}"))
+}
+
+/// Tests on an instance that they share.
+fn side_by_side<T: 'static>(
+    tests: &'static [(&str, On<T>)],
+    setting: Option<&Arc<Setting>>,
+    instance: fn(&Setting) -> &Once<T>,
+) -> impl Iterator<Item = Trial> {
+    tests.iter().map(move |(name, test)| {
         let setting = setting.map(Arc::clone);
         Trial::test(*name, move || {
             let setting = setting.ok_or("no place")?;
-            let lab = setting
-                .lab
-                .as_ref()
-                .map_err(|error| Failed::from(error.as_str()))?;
-            test(lab).map_err(failed)
+            let started = instance(&setting).as_ref();
+            test(started.map_err(|error| Failed::from(error.as_str()))?)
+                .map_err(|error| failed(&error))
         })
-    });
+    })
+}
+
+fn trials(setting: Option<&Arc<Setting>>) -> Vec<Trial> {
+    let shared = side_by_side(SHARED, setting, |setting| &setting.lab);
+    let played = side_by_side(PLAYED, setting, |setting| &setting.scene);
     let alone = ALONE.iter().map(|(name, test)| {
         let setting = setting.map(Arc::clone);
         Trial::test(*name, move || {
-            test(&setting.ok_or("no place")?.place).map_err(failed)
+            test(&setting.ok_or("no place")?.place).map_err(|error| failed(&error))
         })
     });
-    shared.chain(alone).collect()
+    shared.chain(played).chain(alone).collect()
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -32,7 +32,7 @@ impl Server {
     /// # Errors
     /// When it does not listen in time.
     pub fn start(place: &Place, capture: &str, options: &[&str]) -> anyhow::Result<Self> {
-        Self::start_into(place, capture, options, Stdio::inherit())
+        Self::start_as(place, capture, options, |_| {})
     }
 
     /// The same with its standard error, where it logs, in a file.
@@ -47,20 +47,26 @@ impl Server {
     ) -> anyhow::Result<Self> {
         place.write(log, "")?;
         let log = File::options().append(true).open(log)?;
-        Self::start_into(place, capture, options, log.into())
+        Self::start_as(place, capture, options, |command| {
+            command.stderr(log);
+        })
     }
 
-    fn start_into(
+    /// The same with its command changed by `adjust`: its environment, where it logs.
+    ///
+    /// # Errors
+    /// When it does not listen in time.
+    pub fn start_as(
         place: &Place,
         capture: &str,
         options: &[&str],
-        stderr: Stdio,
+        adjust: impl FnOnce(&mut Command),
     ) -> anyhow::Result<Self> {
         let port = free_port()?;
         let control = place.dir.join(format!("server-{port}.sock"));
         let capture = place.captures.join(capture);
-        let child = place
-            .command(place.dist.join("simulated/fake-sglang"))
+        let mut command = place.command(place.dist.join("simulated/fake-sglang"));
+        command
             .arg("run")
             .arg("--capture")
             .arg(&capture)
@@ -69,8 +75,9 @@ impl Server {
             .arg(&control)
             .args(options)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(stderr)
+            .stdout(Stdio::null());
+        adjust(&mut command);
+        let child = command
             .spawn()
             .context("cannot start the replayed server")?;
         let server = Self {

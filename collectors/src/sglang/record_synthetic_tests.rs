@@ -230,3 +230,13 @@ fn a_new_rank_is_charted_from_its_second_page_on() {
         (Some(10.0), Some(10.0))
     );
 }
+
+#[test]
+fn labels_that_hold_keys_become_no_dimension() {
+    let frame = played(&["# TYPE sglang:warp_drives gauge\n\
+        sglang:warp_drives{api_key=\"s3cret\",Authorization=\"Bearer s3cret\",side=\"left\"} 4\n\
+        sglang:warp_drives{token=\"s3cret\",side=\"left\"} 2\n"]);
+    let chart = frame.charts().find(|it| it.chart().id == "gauge").unwrap();
+    let lines: Vec<_> = chart.values().collect();
+    assert_eq!(lines, [("left", Some(6.0))]);
+}

@@ -34,6 +34,18 @@ const PLACE: &[&str] = &[
     "le",
 ];
 
+/// What the name of a label that holds a secret contains. Servers take labels from their operators and clients.
+const SECRET: &[&str] = &[
+    "api_key",
+    "apikey",
+    "authorization",
+    "credential",
+    "passw",
+    "secret",
+    "bearer",
+    "access_token",
+];
+
 /// Metrics that are not charted on purpose: constants, what other charts say better, and gauges that look like
 /// histograms.
 const KNOWN: &[&str] = &[
@@ -55,6 +67,15 @@ const KNOWN: &[&str] = &[
     "num_retracted_reqs",
     "utilization",
 ];
+
+/// Whether a label's value must not become a dimension's name.
+fn is_secret(label: &str) -> bool {
+    let has = |part: &&str| {
+        let mut windows = label.as_bytes().windows(part.len());
+        windows.any(|window| window.eq_ignore_ascii_case(part.as_bytes()))
+    };
+    matches!(label, "key" | "token") || SECRET.iter().any(has)
+}
 
 /// Whether a metric is left out on purpose. Buckets and times of creation always are.
 pub fn is_known(name: &str) -> bool {
@@ -166,7 +187,7 @@ impl Unlisted {
         let Some(slot) = slot else { return };
         self.key.clear();
         for (name, value) in sample.labels() {
-            if !PLACE.contains(&name) {
+            if !PLACE.contains(&name) && !is_secret(name) {
                 self.key
                     .push_str(if self.key.is_empty() { "" } else { " " });
                 self.key.push_str(&value);
