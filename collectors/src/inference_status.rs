@@ -23,6 +23,8 @@ pub struct Server {
     pub model: Option<String>,
     /// Whose it is, as far as that may be shown.
     pub user: String,
+    /// Ranks of tensor parallelism: GPUs that compute in step.
+    pub tp: u32,
     /// Its processes: pids, with their start in clock ticks since boot, to tell reused pids apart.
     pub processes: BTreeMap<u32, u64>,
 }
@@ -185,6 +187,7 @@ pub mod tests {
             engine: "sglang",
             model: Some("Qwen3-0.6B".to_owned()),
             user: "marie".to_owned(),
+            tp: 1,
             processes: BTreeMap::from([(pid, u64::from(pid) + 100)]),
         }
     }

@@ -3,6 +3,7 @@
 mod charts;
 mod health;
 pub mod helper;
+mod peers;
 mod processes;
 mod read;
 mod reading;
@@ -25,9 +26,10 @@ use serde::Deserialize;
 
 use crate::config::{self, Configured, Kind, Live, Patterns, Seconds, Selection};
 use crate::gpu_usage;
+use crate::inference_status;
 use crate::modules::{Context, Module};
 use reading::Settings;
-use record::{Instances, record};
+use record::{Instances, beside_peers, record};
 use usage::usage;
 use watch::Watch;
 
@@ -84,6 +86,7 @@ struct Gpus {
     config: Live<Options>,
     proc_root: PathBuf,
     gpu_usage: Arc<gpu_usage::Slot>,
+    inference: Arc<inference_status::Slot>,
 }
 
 impl Gpus {
@@ -92,6 +95,7 @@ impl Gpus {
             config: Live::new(&context.config),
             proc_root: context.proc_root.clone(),
             gpu_usage: Arc::clone(&context.gpu_usage),
+            inference: Arc::clone(&context.inference),
         }
     }
 }
@@ -104,6 +108,7 @@ impl Discover for Gpus {
         let options = config.options.clone();
         let proc_root = self.proc_root.clone();
         let gpu_usage = Arc::clone(&self.gpu_usage);
+        let inference = Arc::clone(&self.inference);
         let start = move || {
             let settings = Settings {
                 library: options.library,
@@ -123,6 +128,7 @@ impl Discover for Gpus {
                 watch: Watch::open(settings, watch::this_program())?,
                 instances: Instances::new(options.held_idle_after.get()),
                 gpu_usage,
+                inference,
             };
             Ok(Box::new(collector) as Box<dyn Collector>)
         };
@@ -138,6 +144,7 @@ struct GpuCollector {
     watch: Watch,
     instances: Instances,
     gpu_usage: Arc<gpu_usage::Slot>,
+    inference: Arc<inference_status::Slot>,
 }
 
 impl Collector for GpuCollector {
@@ -145,6 +152,10 @@ impl Collector for GpuCollector {
         match self.watch.tick(tick) {
             Ok(Some(snapshot)) => {
                 record(snapshot, &mut self.instances, frame);
+                if let Some(servers) = self.inference.servers(tick.now) {
+                    let beside = peers::beside(snapshot, &servers);
+                    beside_peers(&beside, &mut self.instances, frame);
+                }
                 self.gpu_usage
                     .publish(usage(snapshot, tick.now, tick.every));
                 Ok(())

@@ -7,13 +7,14 @@ use netdata_plugin::chart::{Chart, Instance};
 use netdata_plugin::frame::Frame;
 
 use super::charts::{
-    ACTIVITY, BAR1_MEMORY, CLOCK_EVENT_REASONS, CLOCK_FREQ, DECODER_UTILIZATION,
+    ACTIVITY, BAR1_MEMORY, BEHIND_PEERS, CLOCK_EVENT_REASONS, CLOCK_FREQ, DECODER_UTILIZATION,
     DRIVER_CALL_LATENCY, ENCODER_UTILIZATION, ENGINES, FAN_SPEED, FRAME_BUFFER_MEMORY, GPU_STATE,
     GPU_UTILIZATION, GPU_UTILIZATION_RANGE, HELD_IDLE_MEMORY, MEMORY_TEMPERATURE,
     MEMORY_UTILIZATION, NVIDIA, NVIDIA_SMI, PCIE_LINK, PERFORMANCE_STATE, POWER, POWER_DRAW,
     POWER_HEADROOM, PROCESS_MEMORY, PROCESS_UTILIZATION, PROCESSES, TEMPERATURE,
-    TEMPERATURE_MARGIN, THROTTLE,
+    TEMPERATURE_MARGIN, THROTTLE, WARMER_THAN_PEERS,
 };
+use super::peers::Beside;
 use super::record_health;
 use super::record_links::{self, MigCharted};
 use super::snapshot::{Fast, Gpu, Holding, Identity, Processes, Slow, Snapshot, State};
@@ -38,16 +39,13 @@ struct Charted {
     last_xid: Option<u64>,
     /// Its MIG instances.
     mig: MigCharted,
+    /// Of the charts beside its peers, by the server that they run.
+    beside: Option<(String, Arc<Instance>)>,
 }
 
 impl Charted {
     fn new(id: &Identity, held_idle_after_s: u32) -> Self {
-        let instance = |chart_type| {
-            Instance::new(chart_type, &format!("gpu_{}_", id.uuid.to_lowercase()))
-                .label("index", id.index.to_string())
-                .label("uuid", id.uuid.as_str())
-                .label("product_name", id.product_name.as_str())
-        };
+        let instance = |chart_type| instance(id, chart_type);
         Self {
             id: id.clone(),
             netdata: Arc::new(instance(NVIDIA_SMI).label("source", "rs.d")),
@@ -57,8 +55,16 @@ impl Charted {
             ),
             last_xid: None,
             mig: MigCharted::default(),
+            beside: None,
         }
     }
+}
+
+fn instance(id: &Identity, chart_type: &str) -> Instance {
+    Instance::new(chart_type, &format!("gpu_{}_", id.uuid.to_lowercase()))
+        .label("index", id.index.to_string())
+        .label("uuid", id.uuid.as_str())
+        .label("product_name", id.product_name.as_str())
 }
 
 impl Instances {
@@ -118,6 +124,34 @@ pub fn record(snapshot: &Snapshot, instances: &mut Instances, frame: &mut Frame)
             .set("fast", gpu.latency.fast_ms)
             .set("processes", gpu.latency.processes_ms)
             .set("slow", gpu.latency.slow_ms);
+    }
+}
+
+/// Records GPUs beside their peers, by their places in the snapshot that was recorded last.
+pub fn beside_peers(beside: &[(usize, Beside)], instances: &mut Instances, frame: &mut Frame) {
+    for (place, it) in beside {
+        let Some(charted) = instances.charted.get_mut(*place) else {
+            continue;
+        };
+        if charted
+            .beside
+            .as_ref()
+            .is_none_or(|(server, _)| *server != it.server)
+        {
+            let new = instance(&charted.id, NVIDIA).label("server", it.server.as_str());
+            charted.beside = Some((it.server.clone(), Arc::new(new)));
+        }
+        let Some((_, instance)) = &charted.beside else {
+            continue;
+        };
+        frame
+            .chart(&BEHIND_PEERS, instance)
+            .set("clock", it.clock_pct)
+            .set("throttled", it.throttled_pct)
+            .set("lanes", it.lanes_pct);
+        frame
+            .chart(&WARMER_THAN_PEERS, instance)
+            .set("gpu", it.warmer_c);
     }
 }
 

@@ -178,6 +178,7 @@ impl Watch {
                 engine: said.engine,
                 model: said.model.clone(),
                 user: server.user.clone(),
+                tp: said.tp,
                 processes: members.iter().filter_map(|&(pid, _)| start(pid)).collect(),
             }
         })
@@ -366,6 +367,7 @@ mod tests {
             engine: "sglang",
             model: None,
             user: "marie".to_owned(),
+            tp: 1,
             processes: BTreeMap::from([(10, 110), (11, 111)]),
         };
         assert_eq!(listed, [expected]);

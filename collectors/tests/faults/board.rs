@@ -45,9 +45,19 @@ pub struct Machine {
     pub gpus: Vec<(usize, String)>,
     faults: Vec<String>,
     more: String,
+    /// A whole file, in place of all of these.
+    file: Option<String>,
 }
 
 impl Machine {
+    /// As a file has it.
+    pub fn of_file(text: String) -> Self {
+        Self {
+            file: Some(text),
+            ..Self::simple(0)
+        }
+    }
+
     /// With so many boards that tell enough.
     pub fn simple(gpus: usize) -> Self {
         Self {
@@ -56,6 +66,7 @@ impl Machine {
             gpus: (0..gpus).map(|number| (number, String::new())).collect(),
             faults: vec![],
             more: String::new(),
+            file: None,
         }
     }
 
@@ -109,7 +120,11 @@ impl Machine {
             gpus,
             faults,
             more,
+            file,
         } = self;
+        if let Some(file) = file {
+            return file.clone();
+        }
         let gpus: String = gpus
             .iter()
             .map(|(number, more)| {

@@ -24,10 +24,15 @@ impl Host {
 
     /// A process of our user. Returns its directory.
     pub fn process(&self, pid: u32, comm: &str, argv: &[&str]) -> PathBuf {
+        self.child(1, pid, comm, argv)
+    }
+
+    /// One that another started.
+    pub fn child(&self, parent: u32, pid: u32, comm: &str, argv: &[&str]) -> PathBuf {
         let process = self.root().join("proc").join(pid.to_string());
         fs::create_dir_all(&process).unwrap();
         let stat = format!(
-            "{pid} ({comm}) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 77 4096 1 0 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0\n"
+            "{pid} ({comm}) S {parent} 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 77 4096 1 0 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0\n"
         );
         fs::write(process.join("stat"), stat).unwrap();
         self.owner(pid, nix::unistd::geteuid().as_raw());

@@ -11,6 +11,7 @@ mod host;
 mod lists;
 mod lost;
 mod opening;
+mod peers;
 mod plugin;
 mod replaced;
 mod withheld;
@@ -142,6 +143,10 @@ const TESTS: &[(&str, fn())] = &[
     (
         "whatever_single_call_or_field_is_not_supported_costs_its_own_charts_and_becomes_no_0",
         withheld::any_call_or_field,
+    ),
+    (
+        "a_straggler_in_a_tensor_parallel_group_is_behind_its_peers_and_they_are_not",
+        peers::straggler,
     ),
     (
         "a_driver_of_2021_is_read_with_the_calls_it_has",

@@ -80,6 +80,35 @@ pub const THROTTLE: Chart = Chart {
     ..BASE
 };
 
+/// What the GPU's SM clock, throttled time and PCI Express lanes are short of the median of those that compute in
+/// step with it.
+pub const BEHIND_PEERS: Chart = Chart {
+    id: "behind_peers",
+    context: "nvidia.behind_peers",
+    family: "peers",
+    title: "How far behind its tensor-parallel peers",
+    units: "percentage",
+    priority: 70_116,
+    dims: &[
+        Dim::milli("clock"),
+        Dim::milli("throttled").optional(),
+        Dim::milli("lanes").optional(),
+    ],
+    ..BASE
+};
+
+/// The temperature less the median of the same.
+pub const WARMER_THAN_PEERS: Chart = Chart {
+    id: "warmer_than_peers",
+    context: "nvidia.warmer_than_peers",
+    family: "peers",
+    title: "How much warmer than its tensor-parallel peers",
+    units: "Celsius",
+    priority: 70_117,
+    dims: &[Dim::milli("gpu")],
+    ..BASE
+};
+
 /// `nvmlDeviceGetCurrentClocksEventReasons`, else `…ThrottleReasons`: 1 for each bit that is set.
 pub const CLOCK_EVENT_REASONS: Chart = Chart {
     id: "clock_event_reasons",
