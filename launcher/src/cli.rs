@@ -147,9 +147,12 @@ pub struct StreamArgs {
     /// File with the key that the parent gave out; `-` for standard input
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
-    /// Send without encryption: for a parent that has no certificate
+    /// Send without encryption: for a parent that has no certificate. To an address of this machine that is the default
     #[arg(long, requires = "to")]
     pub plain: bool,
+    /// Encrypt on loopback, too: for a parent at the other end of a tunnel
+    #[arg(long, conflicts_with_all = ["plain", "off"])]
+    pub tls: bool,
     /// Be a parent: make a key for one more child and write it into FILE
     #[arg(long, value_name = "FILE", conflicts_with = "off")]
     pub accept: Option<PathBuf>,

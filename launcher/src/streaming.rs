@@ -74,6 +74,18 @@ pub fn address(text: &str) -> Result<String> {
     Ok(text.to_owned())
 }
 
+/// Whether an address, or each of Netdata's patterns for some, is of this machine itself: what goes there needs no
+/// encryption.
+pub fn on_loopback(patterns: &str) -> bool {
+    let mut all = patterns.split_whitespace().peekable();
+    all.peek().is_some()
+        && all.all(|pattern| {
+            let host = pattern.trim_start_matches('[').trim_end_matches(']');
+            let ip = host.parse::<IpAddr>();
+            host == "localhost" || host == "127.*" || ip.is_ok_and(|ip| ip.is_loopback())
+        })
+}
+
 /// A child's file.
 pub fn child_conf(parent: &Parent) -> String {
     let tls = if parent.plain { "" } else { ":SSL" };
@@ -237,6 +249,23 @@ mod tests {
             .len(),
             0
         );
+    }
+
+    #[test]
+    fn only_addresses_of_this_machine_are_on_loopback() {
+        for here in ["127.0.0.1", "localhost", "127.* ::1", "[::1]"] {
+            assert!(on_loopback(here), "{here}");
+        }
+        for elsewhere in [
+            "",
+            "*",
+            "127.0.0.1 10.*",
+            "127.example",
+            "!127.0.0.1",
+            "12*",
+        ] {
+            assert!(!on_loopback(elsewhere), "{elsewhere}");
+        }
     }
 
     #[test]

@@ -116,6 +116,10 @@ const ALONE: &[(&str, Alone)] = &[
         streaming::parent_and_two_children,
     ),
     (
+        "a_child_reaches_its_parent_through_tls",
+        streaming::encrypted,
+    ),
+    (
         "the_tarball_runs_where_it_is_unpacked",
         tarball::runs_where_it_is_unpacked,
     ),

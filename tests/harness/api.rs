@@ -89,8 +89,15 @@ impl Api {
     /// # Errors
     /// When the agent does not answer or knows no such chart.
     pub fn series(&self, chart: &str, seconds: u64) -> anyhow::Result<Series> {
-        let path =
-            format!("/api/v1/data?chart={chart}&after=-{seconds}&format=json&options=seconds");
+        self.series_at(&format!("/api/v1/data?chart={chart}"), seconds)
+    }
+
+    /// The same, asked for at a path of one's own: that of a host whose charts a parent keeps.
+    ///
+    /// # Errors
+    /// As [`series`](Self::series).
+    pub fn series_at(&self, path: &str, seconds: u64) -> anyhow::Result<Series> {
+        let path = format!("{path}&after=-{seconds}&format=json&options=seconds");
         let answer = self.json(&path)?;
         let labels = answer["labels"]
             .as_array()

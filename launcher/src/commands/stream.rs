@@ -41,15 +41,16 @@ pub(super) fn run(scene: &Scene, args: &StreamArgs) -> Result<ExitCode> {
     } else if let Some(to) = &args.to {
         let address = streaming::address(to).with_context(|| format!("--to {to}"))?;
         let key_file = args.key_file.as_deref().context("--key-file is missing")?;
+        let host = address.rsplit_once(':').map_or("", |(host, _)| host);
         let parent = Parent {
-            plain: args.plain,
+            plain: args.plain || (streaming::on_loopback(host) && !args.tls),
             address,
             key: read_key(key_file)?,
         };
         files::write_private(&path, streaming::child_conf(&parent).as_bytes())?;
         out!("everything is sent to {to}");
     } else if let Some(file) = &args.accept {
-        accept(scene, &present, file, &args.from)?;
+        accept(scene, &present, file, args)?;
     }
     if matches!(scene.instance.state()?, State::Running(_)) {
         out!("it takes effect with: launcher restart");
@@ -72,7 +73,8 @@ fn show(scene: &Scene) -> Result<ExitCode> {
 }
 
 /// One more child: its key goes into a file for it, and into the parent's own.
-fn accept(scene: &Scene, present: &str, file: &Path, from: &str) -> Result<()> {
+fn accept(scene: &Scene, present: &str, file: &Path, args: &StreamArgs) -> Result<()> {
+    let from = &args.from;
     let fits = |c: char| c.is_ascii_alphanumeric() || ".:*!- ".contains(c);
     ensure!(
         from.chars().all(fits),
@@ -95,16 +97,24 @@ fn accept(scene: &Scene, present: &str, file: &Path, from: &str) -> Result<()> {
     files::write_private(file, format!("{}\n", key.reveal()).as_bytes())?;
     children.push(Child {
         key,
-        from: from.to_owned(),
+        from: from.clone(),
     });
-    certificate(scene)?;
+    // With a certificate Netdata takes in nobody who does not encrypt.
+    let encrypted = !streaming::on_loopback(from) || args.tls;
+    if encrypted {
+        certificate(scene)?;
+    }
     let path = streaming::file(&scene.paths);
     files::write_private(&path, streaming::parent_conf(&children).as_bytes())?;
+    let (host, tls) = match (streaming::on_loopback(from), args.tls) {
+        (true, true) => ("127.0.0.1", " --tls"),
+        (true, false) => ("127.0.0.1", ""),
+        (false, _) => (scene.host.as_str(), ""),
+    };
     out!(
         "{} holds the key of one child; bring it there by a safe way, and say there:\n  \
-         launcher stream --to {}:PORT --key-file FILE",
+         launcher stream --to {host}:PORT --key-file FILE{tls}",
         file.display(),
-        scene.host
     );
     Ok(())
 }
