@@ -1,5 +1,6 @@
 //! Module `nvidia`: one job that charts every NVIDIA GPU through NVML.
 
+mod board;
 mod charts;
 mod health;
 pub mod helper;
@@ -8,6 +9,7 @@ mod processes;
 mod read;
 mod reading;
 mod record;
+mod record_board;
 mod record_health;
 mod record_links;
 mod snapshot;

@@ -15,6 +15,7 @@ use super::charts::{
     TEMPERATURE_MARGIN, THROTTLE, WARMER_THAN_PEERS,
 };
 use super::peers::Beside;
+use super::record_board;
 use super::record_health;
 use super::record_links::{self, MigCharted};
 use super::snapshot::{Fast, Gpu, Holding, Identity, Processes, Slow, Snapshot, State};
@@ -111,6 +112,8 @@ pub fn record(snapshot: &Snapshot, instances: &mut Instances, frame: &mut Frame)
         state(gpu.state, ours, frame);
         record_health::record(gpu, *last_xid, ours, frame);
         record_health::held_idle(gpu, held_idle, frame);
+        record_board::board(&gpu.board, ours, frame);
+        record_board::power_sensors(&gpu.fast.power_sensors, ours, frame);
         limits(gpu, ours, frame);
         fast(&gpu.fast, netdata, frame);
         slow(&gpu.slow, netdata, frame);

@@ -44,7 +44,11 @@ pub fn record(gpu: &Gpu, last_xid: Option<u64>, instance: &Arc<Instance>, frame:
         .chart(&MEMORY_REPAIR, instance)
         .set("remap_pending", flag(health.remapped.pending))
         .set("remap_failed", flag(health.remapped.failed))
-        .set("retirement_pending", flag(health.retired.pending));
+        .set("retirement_pending", flag(health.retired.pending))
+        .set(
+            "sram_threshold_exceeded",
+            flag(gpu.board.sram.threshold_exceeded),
+        );
     frame
         .chart(&PCIE_REPLAYS, instance)
         .set("replays", count(health.pcie_replays));

@@ -4,8 +4,9 @@ use super::*;
 use crate::gpu_usage::Kind;
 use crate::nvidia::charts::*;
 use crate::nvidia::snapshot::{
-    Activity, Clocks, Ecc, Health, Holding, Latency, Link, LinkErrors, Links, Memory, Mig,
-    MigInstance, PcieLink, Process, RemappedRows, RetiredPages, Throttled, Throughput,
+    Activity, Board, C2c, Clocks, Ecc, FabricHealth, Health, Holding, Latency, Link, LinkErrors,
+    Links, Memory, Mig, MigInstance, Modes, PcieErrors, PcieLink, PowerSensors, Process,
+    RemappedRows, RetiredPages, SpareRows, SramErrors, Throttled, Throughput,
 };
 use std::time::Duration;
 
@@ -13,6 +14,50 @@ use std::time::Duration;
 mod missing;
 
 const UUID: &str = "GPU-0A1b2c3d-0000-1111-2222-333344445555";
+
+/// A board that tells everything.
+fn board() -> Board {
+    Board {
+        pcie_errors: PcieErrors {
+            correctable: Some(1),
+            non_fatal: Some(2),
+            fatal: Some(3),
+            unsupported_request: Some(4),
+            receiver: Some(5),
+            bad_tlp: Some(6),
+            bad_dllp: Some(7),
+            lcrc: Some(8),
+            naks_received: Some(9),
+            naks_sent: Some(10),
+        },
+        fabric_state: Some(3),
+        fabric_health: FabricHealth::from_mask(0x1a9),
+        c2c: C2c {
+            up: Some(1),
+            down: Some(1),
+        },
+        confidential: Some(false),
+        modes: Modes {
+            persistence: Some(true),
+            ecc: Some(true),
+            display_active: Some(false),
+            accounting: Some(false),
+        },
+        sram: SramErrors {
+            corrected: Some(11),
+            parity: Some(12),
+            sec_ded: Some(13),
+            threshold_exceeded: Some(false),
+        },
+        spare_rows: SpareRows {
+            max: Some(6_100),
+            high: Some(40),
+            partial: Some(3),
+            low: Some(1),
+            none: Some(0),
+        },
+    }
+}
 
 /// One GPU that tells everything.
 fn gpu() -> Gpu {
@@ -52,6 +97,12 @@ fn gpu() -> Gpu {
             energy_mj: Some(987_654_321),
             average_power_w: Some(419.25),
             power_range_w: Some((300.5, 560.0)),
+            power_sensors: PowerSensors {
+                instant_mw: Some(431_000),
+                one_second_mw: Some(423_456),
+                memory_mw: Some(90_250),
+                module_mw: Some(700_000),
+            },
             temperature_c: Some(64),
             memory_temperature_c: Some(72),
             margin_c: Some(23),
@@ -114,6 +165,7 @@ fn gpu() -> Gpu {
             enabled: Some(false),
             instances: vec![],
         },
+        board: board(),
         health: Health {
             ecc: Ecc {
                 volatile_corrected: Some(2),
@@ -319,4 +371,22 @@ fn instances_are_kept_between_ticks_and_rebuilt_for_another_gpu_in_the_same_plac
     frame.clear();
     record(&snapshot, &mut instances, &mut frame);
     assert_eq!(first(&frame).prefix, "gpu_gpu-9_");
+}
+
+#[test]
+fn a_fabric_is_in_one_state_and_a_later_one_is_unknown() {
+    for (state, expected) in [
+        (Some(1), Some("not_started")),
+        (Some(3), Some("completed")),
+        (Some(9), Some("unknown")),
+        (Some(0), None),
+        (None, None),
+    ] {
+        let mut gpu = gpu();
+        gpu.board.fabric_state = state;
+        let frame = frame_of(vec![gpu]);
+        let states = values(&frame, &FABRIC_STATE);
+        let set = states.iter().find(|(_, value)| *value == Some(1.0));
+        assert_eq!(set.map(|(name, _)| name.as_str()), expected, "{state:?}");
+    }
 }

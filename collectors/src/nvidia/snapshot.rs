@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::gpu_usage::Kind;
 
+pub use super::board::{Board, C2c, FabricHealth, Modes, PcieErrors, SpareRows, SramErrors};
 pub use super::health::{Ecc, Health, RemappedRows, RetiredPages};
 
 /// All GPUs, in NVML's order; one that fell off the bus keeps its place as long as NVML counts it.
@@ -35,6 +36,8 @@ pub struct Gpu {
     pub mig: Mig,
     /// Read with `slow`: what tells of wear and faults.
     pub health: Health,
+    /// Read with `slow`: the board and what is around it.
+    pub board: Board,
     /// XID errors since the previous reading; `None` where the driver does not tell of them.
     pub xids: Option<Vec<u64>>,
     /// For how long nothing has run while processes hold memory; zero while something runs, or where no
@@ -135,6 +138,8 @@ pub struct Fast {
     pub average_power_w: Option<f64>,
     /// The lowest and the highest of the driver's samples since the previous reading.
     pub power_range_w: Option<(f64, f64)>,
+    /// By sensor, at the moment of the reading.
+    pub power_sensors: PowerSensors,
     /// The GPU's hottest internal sensor that NVML shows.
     pub temperature_c: Option<i32>,
     /// The memory's sensor.
@@ -149,6 +154,19 @@ pub struct Fast {
     pub clocks: Clocks,
     /// 0 is the fastest, 15 the slowest.
     pub p_state: Option<u8>,
+}
+
+/// Power by sensor, where the board has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PowerSensors {
+    /// The GPU at this moment.
+    pub instant_mw: Option<u64>,
+    /// The GPU, averaged over a second.
+    pub one_second_mw: Option<u64>,
+    /// Its memory alone.
+    pub memory_mw: Option<u64>,
+    /// The module with its CPU.
+    pub module_mw: Option<u64>,
 }
 
 /// Frame buffer memory: the three add up to what the board has.

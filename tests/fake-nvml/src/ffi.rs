@@ -155,6 +155,9 @@ versioned! {
     nvmlProcessDetailList_t = 1,
     nvmlProcessesUtilizationInfo_t = 1,
     nvmlPciInfoExt_t = 1,
+    nvmlEccSramErrorStatus_t = 1,
+    nvmlGpuFabricInfo_v2_t = 2,
+    nvmlRepairStatus_t = 1,
     nvmlSystemDriverBranchInfo_t = 1,
 }
 

@@ -89,6 +89,11 @@ impl GpuNow<'_> {
             .max(0.0) as u32)
     }
 
+    /// The power of a part of the board now, mW.
+    pub fn milliwatts(&self, watts: Option<&Signal>) -> Result<u32, Code> {
+        Ok((supported(watts)?.at(self.t()) * 1000.0).round().max(0.0) as u32)
+    }
+
     /// Energy since the driver was loaded, mJ: the integral of the power.
     pub fn energy_mj(&self) -> Result<u64, Code> {
         let power = supported(self.gpu.model.readings.power_w.as_ref())?;

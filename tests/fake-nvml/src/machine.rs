@@ -1,7 +1,7 @@
 //! A scenario made ready to be read: models merged into their GPUs, loads into their signals,
 //! texts parsed.
 
-use crate::parts::{Activity, MigInstance, NvLink, Oddities};
+use crate::parts::{Activity, C2c, Fabric, MigInstance, NvLink, Oddities, PcieErrors};
 use crate::scenario::{Clocks, Fault, Gpu as Entry, Model, Pcie, Process, Readings, Scenario, Xid};
 use crate::signal::Signal;
 
@@ -17,6 +17,7 @@ pub struct Machine {
     pub proc_root: String,
     pub call_log: Option<String>,
     pub hidden_symbols: Vec<String>,
+    pub confidential_compute: Option<bool>,
     pub faults: Vec<Fault>,
     pub gpus: Vec<Gpu>,
 }
@@ -102,6 +103,7 @@ impl Machine {
             proc_root: scenario.proc_root,
             call_log: scenario.call_log,
             hidden_symbols: scenario.hidden_symbols,
+            confidential_compute: scenario.confidential_compute,
             faults: scenario.faults,
             gpus,
         })
@@ -174,6 +176,8 @@ impl Readings {
             ofa_utilization: self.ofa_utilization.or(other.ofa_utilization),
             memory_base_mib: self.memory_base_mib.or(other.memory_base_mib),
             power_w: self.power_w.or(other.power_w),
+            memory_power_w: self.memory_power_w.or(other.memory_power_w),
+            module_power_w: self.module_power_w.or(other.module_power_w),
             temperature_c: self.temperature_c.or(other.temperature_c),
             memory_temperature_c: self.memory_temperature_c.or(other.memory_temperature_c),
             fan_percent: self.fan_percent.or(other.fan_percent),
@@ -219,22 +223,29 @@ macro_rules! resolve_members {
 }
 
 resolve_members! {
-    Model { bar1, pcie, ecc, nvlink, readings }
+    Model { bar1, pcie, ecc, nvlink, fabric, c2c, readings }
+    Fabric { state, health }
+    C2c { up }
+    PcieErrors {
+        correctable, non_fatal, fatal, unsupported_request, receiver, bad_tlp, bad_dllp, lcrc,
+        naks_received, naks_sent,
+    }
     NvLink { up, tx_mb_s, rx_mb_s, replays, recoveries, crc_errors }
     Activity { sm, occupancy, tensor, dram }
     MigInstance { used_mib, activity }
     crate::scenario::Bar1 { used_mib }
-    Pcie { generation, width, replays }
+    Pcie { generation, width, replays, errors }
     crate::scenario::Ecc {
         corrected, uncorrected, aggregate_corrected, aggregate_uncorrected, remapped_corrected,
         remapped_uncorrected, remap_pending, remap_failed, retired_single_bit, retired_double_bit,
-        retirement_pending,
+        retirement_pending, sram_corrected, sram_uncorrected, sram_threshold,
     }
     Clocks<Signal> { graphics, sm, memory, video }
     Process { memory_mib, sm, mem, enc, dec }
     Readings {
         gpu_utilization, memory_utilization, encoder_utilization, decoder_utilization,
-        jpeg_utilization, ofa_utilization, memory_base_mib, power_w, temperature_c,
+        jpeg_utilization, ofa_utilization, memory_base_mib, power_w, memory_power_w,
+        module_power_w, temperature_c,
         memory_temperature_c, fan_percent, performance_state, clocks_mhz, clock_event_reasons,
         pcie_tx_mb_s, pcie_rx_mb_s, activity, recovery_action, compute_mode,
     }

@@ -29,6 +29,41 @@ fn fourth() -> u32 {
     4
 }
 
+/// Errors of the PCIe link since the driver was loaded, each a signal; those left out are 0.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PcieErrors {
+    pub correctable: Option<Signal>,
+    pub non_fatal: Option<Signal>,
+    pub fatal: Option<Signal>,
+    pub unsupported_request: Option<Signal>,
+    pub receiver: Option<Signal>,
+    pub bad_tlp: Option<Signal>,
+    pub bad_dllp: Option<Signal>,
+    pub lcrc: Option<Signal>,
+    pub naks_received: Option<Signal>,
+    pub naks_sent: Option<Signal>,
+}
+
+/// A fabric of GPUs, which a manager joins them to.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fabric {
+    /// `nvmlGpuFabricState_t`: 1 not started, 2 in progress, 3 completed.
+    pub state: Signal,
+    /// `healthMask`; unknown, if left out.
+    pub health: Option<Signal>,
+}
+
+/// Links to the CPU on the same module.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct C2c {
+    pub links: u32,
+    /// How many of them work, the lower numbers first; all, if left out.
+    pub up: Option<Signal>,
+}
+
 /// What performance monitoring (GPM) says, percent. A GPU without it has none.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

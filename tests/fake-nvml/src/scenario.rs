@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use crate::parts::{Activity, MigInstance, NvLink, Oddities};
+use crate::parts::{Activity, C2c, Fabric, MigInstance, NvLink, Oddities, PcieErrors};
 use crate::signal::Signal;
 
 /// A whole scenario file.
@@ -28,6 +28,8 @@ pub struct Scenario {
     /// Calls that this driver does not have, as faults name them: they answer 13.
     #[serde(default)]
     pub hidden_symbols: Vec<String>,
+    /// Whether the machine computes confidentially; it cannot, if left out.
+    pub confidential_compute: Option<bool>,
     /// What goes wrong.
     #[serde(default)]
     pub faults: Vec<Fault>,
@@ -66,6 +68,8 @@ pub struct Model {
     pub pcie: Option<Pcie>,
     pub ecc: Option<Ecc>,
     pub nvlink: Option<NvLink>,
+    pub fabric: Option<Fabric>,
+    pub c2c: Option<C2c>,
     /// Whether MIG exists; it is on where a GPU has `mig`.
     #[serde(default)]
     pub mig_capable: bool,
@@ -157,6 +161,7 @@ pub struct Pcie {
     pub max_generation: u32,
     pub max_width: u32,
     pub replays: Option<Signal>,
+    pub errors: Option<PcieErrors>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -178,6 +183,11 @@ pub struct Ecc {
     pub retired_double_bit: Option<Signal>,
     /// 1 while a page waits for a reset to be retired.
     pub retirement_pending: Option<Signal>,
+    /// Errors in caches and registers; a GPU that tells none of the three does not know the call.
+    pub sram_corrected: Option<Signal>,
+    pub sram_uncorrected: Option<Signal>,
+    /// 1 where there are so many that the board is to be replaced.
+    pub sram_threshold: Option<Signal>,
 }
 
 /// What moves. A reading that is left out is NotSupported; `load` alone is always there.
@@ -196,6 +206,9 @@ pub struct Readings {
     pub memory_base_mib: Option<Signal>,
     /// Instantaneous board power; the usage call averages it over a second.
     pub power_w: Option<Signal>,
+    /// Of the memory alone, and of the module with its CPU.
+    pub memory_power_w: Option<Signal>,
+    pub module_power_w: Option<Signal>,
     pub temperature_c: Option<Signal>,
     pub memory_temperature_c: Option<Signal>,
     pub fan_percent: Option<Signal>,

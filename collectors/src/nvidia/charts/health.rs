@@ -45,7 +45,7 @@ pub const RETIRED_PAGES: Chart = Chart {
     ..BASE
 };
 
-/// Fields 144, 145 and 31: 1 where it is so.
+/// Fields 144, 145 and 31, and `bThresholdExceeded` of `nvmlDeviceGetSramEccErrorStatus`: 1 where it is so.
 pub const MEMORY_REPAIR: Chart = Chart {
     id: "memory_repair",
     context: "nvidia.memory_repair",
@@ -57,6 +57,7 @@ pub const MEMORY_REPAIR: Chart = Chart {
         Dim::new("remap_pending").optional(),
         Dim::new("remap_failed").optional(),
         Dim::new("retirement_pending").optional(),
+        Dim::new("sram_threshold_exceeded").optional(),
     ],
     ..BASE
 };

@@ -1,5 +1,6 @@
 //! Every chart of a GPU, as constant data: Netdata's own names, and ours for what Netdata does not chart.
 
+mod board;
 mod health;
 mod limits;
 mod links;
@@ -9,6 +10,7 @@ mod nvidia_smi;
 
 use netdata_plugin::chart::{Chart, Kind};
 
+pub use board::*;
 pub use health::*;
 pub use limits::*;
 pub use links::*;

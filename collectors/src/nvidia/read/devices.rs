@@ -12,7 +12,7 @@ use super::idle::Idle;
 use super::nvlink::NvLinks;
 use super::progress::Progress;
 use super::sm_time::SmTime;
-use super::{fast, health, mig};
+use super::{board, fast, health, mig};
 use crate::config::Selection;
 use crate::nvidia::snapshot::{Gpu, Identity, Snapshot, State};
 
@@ -47,6 +47,8 @@ pub struct Entry {
     pub fast: fast::Past,
     /// Its fields of every ten seconds.
     pub health: Health,
+    /// What is asked of its board.
+    pub board: board::Past,
     /// Its NVLinks.
     pub links: NvLinks,
     /// Its MIG instances.

@@ -16,13 +16,19 @@ use super::fields::{Batch, Field, Value};
 use super::gpm::{Gpm, Part};
 use super::samples::{self, Samples};
 use super::{Shared, nvlink, throttle};
-use crate::nvidia::snapshot::{Clocks, Fast, Memory, Throughput};
+use crate::nvidia::snapshot::{Clocks, Fast, Memory, PowerSensors, Throughput};
 use crate::rate::Rate;
 
 const MEMORY_TEMPERATURE: Field = Field::new(82);
 /// Bytes since the driver was loaded. `nvmlDeviceGetPcieThroughput` counts for 20 ms while it blocks.
 const PCIE_TX: Field = Field::new(197);
 const PCIE_RX: Field = Field::new(198);
+/// Averaged over a second.
+const POWER_ONE_SECOND: Field = Field::new(185);
+/// At this moment; by scope: the GPU, the module with its CPU, the memory.
+const POWER_INSTANT: Field = Field::new(186);
+const POWER_MODULE: Field = Field { id: 186, scope: 1 };
+const POWER_MEMORY: Field = Field { id: 186, scope: 2 };
 
 /// What one GPU's readings of every tick remember.
 pub struct Past {
@@ -46,6 +52,10 @@ impl Default for Past {
                 PCIE_TX,
                 PCIE_RX,
                 MEMORY_TEMPERATURE,
+                POWER_ONE_SECOND,
+                POWER_INSTANT,
+                POWER_MODULE,
+                POWER_MEMORY,
                 throttle::SW_POWER_CAP,
                 throttle::THERMAL,
                 throttle::SYNC_BOOST,
@@ -91,9 +101,13 @@ pub fn read(
     past.fields.read(device, uuid, calls, shared.numbering);
     let (now, numbering) = (Instant::now(), shared.numbering);
     let throttled = past.throttle.shares(&past.fields, numbering, now);
-    let counter = |field| {
-        let count = past.fields.get(field, numbering).and_then(Value::count);
-        count.map(|count| count as f64)
+    let count = |field| past.fields.get(field, numbering).and_then(Value::count);
+    let counter = |field| count(field).map(|count| count as f64);
+    let power_sensors = PowerSensors {
+        instant_mw: count(POWER_INSTANT),
+        one_second_mw: count(POWER_ONE_SECOND),
+        memory_mw: count(POWER_MEMORY),
+        module_mw: count(POWER_MODULE),
     };
     let pcie_tx = past.pcie.0.per_second(counter(PCIE_TX), now);
     let pcie_rx = past.pcie.1.per_second(counter(PCIE_RX), now);
@@ -137,6 +151,7 @@ pub fn read(
         energy_mj,
         average_power_w,
         power_range_w: power_range.map(|(low, high)| (low / 1e3, high / 1e3)),
+        power_sensors,
         temperature_c: temperature(device, uuid, calls),
         memory_temperature_c: memory_temperature.and_then(Value::small),
         margin_c: calls.ask(uuid, "nvmlDeviceGetMarginTemperature", || margin(device)),

@@ -1,6 +1,7 @@
 //! Reads the GPUs through NVML: the only folder that touches nvml_wrapper. Three groups of calls, by what
 //! they cost the driver and with it the workload: every tick, every few seconds, every ten seconds.
 
+mod board;
 mod calls;
 mod devices;
 mod events;
@@ -233,6 +234,7 @@ impl Reader {
                 calls,
                 fast: past,
                 health: fields,
+                board: around,
                 idle,
                 links,
                 mig: instances,
@@ -250,6 +252,7 @@ impl Reader {
                 gpu.latency.slow_ms = timed(|| {
                     gpu.slow = slow::read(&device, uuid, calls);
                     gpu.health = health::read(&device, uuid, calls, &mut fields.0, numbering);
+                    gpu.board = board::read(&device, uuid, calls, around, numbering);
                     links.look(&device, uuid, calls, numbering, &mut gpu.links);
                 });
             }

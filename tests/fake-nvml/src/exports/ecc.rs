@@ -145,6 +145,29 @@ device_calls! {
         failed.put(state.1)
     }
 
+    fn nvmlDeviceGetSramEccErrorStatus(gpu, status: Out<sys::nvmlEccSramErrorStatus_t>) {
+        status.versioned(|status| {
+            let ecc = ecc(gpu)?;
+            let count = |signal: &Option<_>| signal.as_ref().map(|signal| gpu.whole(signal));
+            let known = (
+                count(&ecc.sram_corrected),
+                count(&ecc.sram_uncorrected),
+                count(&ecc.sram_threshold),
+            );
+            if known == (None, None, None) {
+                return Err(NOT_SUPPORTED);
+            }
+            status.aggregateCor = known.0.unwrap_or(0);
+            status.volatileCor = status.aggregateCor;
+            status.aggregateUncSecDed = known.1.unwrap_or(0);
+            status.volatileUncSecDed = status.aggregateUncSecDed;
+            status.aggregateUncBucketSm = status.aggregateUncSecDed;
+            (status.aggregateUncParity, status.volatileUncParity) = (0, 0);
+            status.bThresholdExceeded = known.2.unwrap_or(0).min(1) as c_uint;
+            Ok(())
+        })
+    }
+
     fn nvmlDeviceGetRowRemapperHistogram(
         gpu,
         banks: Out<sys::nvmlRowRemapperHistogramValues_t>,

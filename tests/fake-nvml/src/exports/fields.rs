@@ -5,7 +5,7 @@ use std::ffi::{c_int, c_uint};
 
 use nvml_wrapper_sys::bindings as sys;
 
-use super::{clocks, ecc, nvlink, power};
+use super::{clocks, ecc, nvlink, pcie, platform, power};
 use crate::ffi::{Code, INVALID_ARGUMENT, NOT_SUPPORTED, Out};
 use crate::gpu::{GpuNow, supported};
 
@@ -65,7 +65,12 @@ fn value(gpu: &GpuNow<'_>, id: c_uint, scope: c_uint) -> Result<Value, Code> {
         143 => Unsigned(ecc::remapped(gpu)?.1),
         144 => Unsigned(ecc::remap_state(gpu)?.0),
         145 => Unsigned(ecc::remap_state(gpu)?.1),
-        // Scope 0 is the board; the others are a module and its memory.
+        170 => Unsigned(platform::c2c(gpu)?.links),
+        171 => Unsigned(platform::c2c_up(gpu, scope)?),
+        173..=182 => Long(pcie::errors(gpu, id)?),
+        // Scope 0 is the board; the others are the module with its CPU, and the memory.
+        186 if scope == 1 => Unsigned(gpu.milliwatts(readings.module_power_w.as_ref())?),
+        186 if scope == 2 => Unsigned(gpu.milliwatts(readings.memory_power_w.as_ref())?),
         185..=192 if scope != 0 => return Err(NOT_SUPPORTED),
         185 => Unsigned(gpu.power_mw()?),
         186 => Unsigned(gpu.power_at_mw(gpu.now_s)?),

@@ -48,6 +48,7 @@ mod memory;
 mod mig;
 mod nvlink;
 mod pcie;
+mod platform;
 mod power;
 mod process_lists;
 mod samples;

@@ -60,6 +60,25 @@ fn max_generation(gpu: &GpuNow<'_>, generation: Out<c_uint>) -> Answer {
     generation.put(link(gpu)?.max_generation)
 }
 
+/// The errors that the fields 173 to 182 count.
+pub fn errors(gpu: &GpuNow<'_>, field: c_uint) -> Result<u64, Code> {
+    let errors = supported(link(gpu)?.errors.as_ref())?;
+    let count = match field {
+        173 => &errors.correctable,
+        174 => &errors.naks_received,
+        175 => &errors.receiver,
+        176 => &errors.bad_tlp,
+        177 => &errors.naks_sent,
+        178 => &errors.bad_dllp,
+        179 => &errors.non_fatal,
+        180 => &errors.fatal,
+        181 => &errors.unsupported_request,
+        182 => &errors.lcrc,
+        _ => return Err(NOT_SUPPORTED),
+    };
+    Ok(count.as_ref().map_or(0, |count| gpu.whole(count)))
+}
+
 device_calls! {
     fn nvmlDeviceGetPciInfo(gpu, info: Out<PciInfoV1>) {
         info.put(v1(gpu))

@@ -23,7 +23,7 @@ not_supported! {
     nvmlSystemEventSetFree nvmlSystemEventSetWait nvmlSystemGetCPER_v1
     nvmlSystemGetConfComputeCapabilities nvmlSystemGetConfComputeGpusReadyState
     nvmlSystemGetConfComputeKeyRotationThresholdInfo nvmlSystemGetConfComputeSettings
-    nvmlSystemGetConfComputeSettings_v2 nvmlSystemGetConfComputeState nvmlSystemGetNvlinkBwMode
+    nvmlSystemGetConfComputeSettings_v2 nvmlSystemGetNvlinkBwMode
     nvmlSystemGetTopologyGpuSet nvmlSystemRegisterEvents nvmlSystemSetConfComputeGpusReadyState
     nvmlSystemSetConfComputeKeyRotationThresholdInfo nvmlSystemSetNvlinkBwMode nvmlUnitGetDevices
     nvmlUnitGetFanSpeedInfo nvmlUnitGetHandleByIndex nvmlUnitGetLedState nvmlUnitGetPsuInfo

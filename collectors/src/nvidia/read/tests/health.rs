@@ -4,7 +4,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::simulated::{Simulated, TWO, with};
-use crate::nvidia::snapshot::{Ecc, Gpu, RemappedRows, RetiredPages};
+use crate::nvidia::snapshot::{
+    Board, Ecc, FabricHealth, Gpu, Modes, PcieErrors, RemappedRows, RetiredPages,
+};
 
 /// `TWO` with more readings of the model, and more of the model itself.
 fn scenario(readings: &str, model: &str) -> String {
@@ -45,6 +47,70 @@ fn errors_in_memory_and_what_was_done_about_them_are_as_the_driver_says() {
 }
 
 #[test]
+fn the_board_and_what_is_around_it_are_as_the_driver_says() {
+    let model = "ecc: {corrected: 0, uncorrected: 0, remapped_corrected: 0, remapped_uncorrected: 0, \
+                 sram_corrected: 7, sram_uncorrected: 2, sram_threshold: 1}\n    \
+                 fabric: {state: 2, health: 0x59}\n    c2c: {links: 5, up: 3}";
+    let text = scenario("memory_power_w: 40\n      module_power_w: 450", model).replace(
+        "max_width: 16}",
+        "max_width: 16, errors: {correctable: 9, lcrc: 4}}",
+    );
+    let gpu = read_once(&with(&text, "confidential_compute: true"));
+    let board = &gpu.board;
+    let errors = PcieErrors {
+        correctable: Some(9),
+        non_fatal: Some(0),
+        fatal: Some(0),
+        unsupported_request: Some(0),
+        receiver: Some(0),
+        bad_tlp: Some(0),
+        bad_dllp: Some(0),
+        lcrc: Some(4),
+        naks_received: Some(0),
+        naks_sent: Some(0),
+    };
+    assert_eq!(board.pcie_errors, errors);
+    assert_eq!(board.fabric_state, Some(2));
+    assert_eq!(board.fabric_health, FabricHealth::from_mask(0x59));
+    assert_eq!((board.c2c.up, board.c2c.down), (Some(3), Some(2)));
+    assert_eq!(board.confidential, Some(true));
+    assert_eq!(
+        (board.sram.corrected, board.sram.parity, board.sram.sec_ded),
+        (Some(7), Some(0), Some(2))
+    );
+    assert_eq!(board.sram.threshold_exceeded, Some(true));
+    assert_eq!(board.spare_rows.max, Some(6144));
+    let modes = Modes {
+        persistence: Some(true),
+        ecc: Some(true),
+        display_active: Some(false),
+        accounting: Some(false),
+    };
+    assert_eq!(board.modes, modes);
+    let power = &gpu.fast.power_sensors;
+    assert_eq!(
+        (
+            power.instant_mw,
+            power.one_second_mw,
+            power.memory_mw,
+            power.module_mw
+        ),
+        (Some(300_000), Some(300_000), Some(40_000), Some(450_000))
+    );
+}
+
+#[test]
+fn a_driver_with_the_older_call_tells_the_fabrics_state_and_not_its_health() {
+    let text = scenario("recovery_action: 0", "fabric: {state: 3, health: 0x1aa}");
+    let gpu = read_once(&with(
+        &text,
+        "hidden_symbols: [nvmlDeviceGetGpuFabricInfoV]",
+    ));
+    assert_eq!(gpu.board.fabric_state, Some(3));
+    assert_eq!(gpu.board.fabric_health, FabricHealth::default());
+}
+
+#[test]
 fn an_older_board_retires_pages_instead_of_rows() {
     let ecc = "ecc: {corrected: 0, uncorrected: 0, retired_single_bit: 2, retired_double_bit: 1, \
                retirement_pending: 1}";
@@ -79,6 +145,12 @@ fn where_the_fields_are_missing_the_calls_that_say_the_same_are_asked() {
 fn a_board_that_tells_nothing_of_its_health_has_only_gaps() {
     let gpu = read_once(TWO);
     assert_eq!(gpu.health.ecc, Ecc::default());
+    let known = Board {
+        modes: gpu.board.modes,
+        ..Board::default()
+    };
+    assert_eq!(gpu.board, known);
+    assert_eq!(gpu.board.modes.ecc, None);
     assert_eq!(gpu.health.recovery_action, None);
     assert_eq!(gpu.fast.memory_temperature_c, None);
     assert_eq!(gpu.fast.clock_reasons, None);
