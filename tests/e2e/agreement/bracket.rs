@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use serde_json::Value;
 
 use super::tables::Compared;
@@ -117,13 +117,12 @@ pub fn lie_within(
     Ok(compared)
 }
 
-/// One reading's values with their times.
-pub fn read(readings: &[Value], key: &str) -> anyhow::Result<Vec<(f64, f64)>> {
+/// One reading's values with their times; `None` where it was not always told.
+pub fn read(readings: &[Value], key: &str) -> Option<Vec<(f64, f64)>> {
     readings
         .iter()
         .map(|reading| Some((reading["time"].as_f64()?, reading[key].as_f64()?)))
-        .collect::<Option<_>>()
-        .with_context(|| format!("a reading without {key}"))
+        .collect()
 }
 
 /// The lowest and highest value charted around `when` have `value` between them.

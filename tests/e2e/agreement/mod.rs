@@ -5,6 +5,7 @@ mod bracket;
 mod processes;
 mod tables;
 
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
@@ -121,7 +122,8 @@ fn agrees(lab: &Lab, reader: &Reader, gpus: &Value, uuids: &[String]) -> anyhow:
     let name = reader.name;
     let gpus = gpus.as_array().context("no list of GPUs")?;
     ensure!(gpus.len() == uuids.len(), "{name} sees {} GPUs", gpus.len());
-    let (mut values, mut points, mut holders) = (0, 0, 0);
+    let (mut points, mut holders) = (0, 0);
+    let mut values = BTreeMap::<_, usize>::new();
     for gpu in gpus {
         let uuid = match (gpu["uuid"].as_str(), gpu["index"].as_u64()) {
             (Some(uuid), _) => uuid.to_lowercase(),
@@ -131,23 +133,29 @@ fn agrees(lab: &Lab, reader: &Reader, gpus: &Value, uuids: &[String]) -> anyhow:
         let readings = gpu["readings"].as_array().context("no readings")?;
         for compared in reader.compared {
             let chart = compared.chart.replace("{}", &uuid);
-            let read = bracket::read(readings, compared.key);
-            let read = read.with_context(|| format!("{name}, {uuid}"))?;
+            let Some(read) = bracket::read(readings, compared.key) else {
+                continue;
+            };
             let charted = bracket::points(lab, &chart, compared.dims)?;
             let what = format!("{name} {}, {chart} {:?}", compared.key, compared.dims);
             points += bracket::lie_within(&what, &charted, &read, compared.step, 0.0)?;
-            values += 1;
+            *values.entry(compared.key).or_default() += 1;
         }
         holders += processes::agree(lab, name, &uuid, readings)?;
     }
     ensure!(holders >= uuids.len(), "{name} saw {holders} processes");
+    for compared in reader.compared {
+        let gpus = values.get(compared.key).copied().unwrap_or(0);
+        ensure!(gpus >= 3, "{name} tells {} of {gpus} GPUs", compared.key);
+    }
+    let values: usize = values.values().sum();
     eprintln!("{name}: {values} values and {holders} holders of memory agree, {points} points");
     Ok(())
 }
 
 /// The average power we chart from the energy counter is the joules between two readings of others.
 fn average_power(lab: &Lab, uuid: &str, readings: &[Value]) -> anyhow::Result<()> {
-    let energy = bracket::read(readings, "energy")?;
+    let energy = bracket::read(readings, "energy").context("no energy")?;
     let (Some((from, before)), Some((to, after))) = (energy.first(), energy.last()) else {
         anyhow::bail!("no readings");
     };

@@ -64,15 +64,16 @@ def gpus(lines):
 def watch(terminal, seconds):
     screen = pyte.Screen(COLUMNS, ROWS)
     stream = pyte.ByteStream(screen)
-    end, next_look, out = time.time() + seconds, time.time() + 1, {}
+    end, drawn, out = time.time() + seconds, None, {}
     while time.time() < end:
         if select.select([terminal], [], [], 0.05)[0]:
             stream.feed(os.read(terminal, 65536))
-        # What is on the screen between two bursts of output is whole.
-        elif time.time() >= next_look:
-            next_look = time.time() + 0.25
+            drawn = time.time()
+        # What is on the screen between two bursts of output is whole; without a burst it is of earlier.
+        elif drawn is not None:
             for index, reading in gpus(screen.display).items():
-                out.setdefault(index, []).append({"time": time.time(), **reading})
+                out.setdefault(index, []).append({"time": drawn, **reading})
+            drawn = None
     if not out:
         sys.exit("nothing to read on nvtop's screen:\n" + "\n".join(filter(str.strip, screen.display)))
     return out

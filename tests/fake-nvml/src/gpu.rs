@@ -181,10 +181,16 @@ impl GpuNow<'_> {
     /// As [`GpuNow::processes`], with the readings of another moment.
     pub fn processes_at(&self, at_s: f64) -> Vec<ProcessNow> {
         let readings = &self.gpu.model.readings;
-        let percent = |own: &Option<Signal>, gpus: Option<&Signal>| {
-            self.percent_at(own.as_ref().or(gpus), at_s).unwrap_or(0)
+        let running = processes::running(&self.machine.proc_root, &self.gpu.processes);
+        let percent = |own: Option<&Signal>| self.percent_at(own, at_s).unwrap_or(0);
+        // Those without a share of their own divide the GPU's among them.
+        let sharers = running.iter().filter(|(entry, _)| entry.sm.is_none());
+        let sharers = sharers.count().max(1) as u32;
+        let share = |own: &Option<Signal>, gpus: &Option<Signal>| match own {
+            Some(own) => percent(Some(own)),
+            None => percent(gpus.as_ref()) / sharers,
         };
-        processes::running(&self.machine.proc_root, &self.gpu.processes)
+        running
             .into_iter()
             .map(|(entry, running)| ProcessNow {
                 running,
@@ -193,10 +199,10 @@ impl GpuNow<'_> {
                     true => u64::MAX,
                     false => self.bytes(&entry.memory_mib),
                 },
-                sm: percent(&entry.sm, readings.gpu_utilization.as_ref()),
-                mem: percent(&entry.mem, readings.memory_utilization.as_ref()),
-                enc: percent(&entry.enc, None),
-                dec: percent(&entry.dec, None),
+                sm: share(&entry.sm, &readings.gpu_utilization),
+                mem: share(&entry.mem, &readings.memory_utilization),
+                enc: percent(entry.enc.as_ref()),
+                dec: percent(entry.dec.as_ref()),
             })
             .collect()
     }
@@ -251,6 +257,35 @@ gpus:
             let memory = gpu.memory();
             assert_eq!(memory.used, 205 << 20);
             assert_eq!(memory.total, memory.reserved + memory.used + memory.free);
+        });
+    }
+
+    #[test]
+    fn processes_without_a_share_of_their_own_divide_the_gpus() {
+        with_gpu("{gpu_utilization: 81}", |gpu| {
+            let mut entries = gpu.gpu.processes.clone();
+            entries[1].pid = Some(2);
+            let machine = Machine::parse(
+                "{driver_version: '580.1', cuda_version: '13.0', models: {}, gpus: []}",
+            )
+            .unwrap();
+            let shared = Gpu {
+                processes: entries,
+                uuid: String::new(),
+                serial: None,
+                xids: vec![],
+                mig: None,
+                model: gpu.gpu.model.clone(),
+                odd: gpu.gpu.odd.clone(),
+                ..*gpu.gpu
+            };
+            let gpu = GpuNow {
+                machine: &machine,
+                gpu: &shared,
+                ..*gpu
+            };
+            let shares: Vec<_> = gpu.processes().iter().map(|process| process.sm).collect();
+            assert_eq!(shares, [40, 40]);
         });
     }
 

@@ -296,7 +296,7 @@ pub struct Process {
     pub memory_mib: Signal,
     /// The MIG instance that it runs on.
     pub gpu_instance: Option<u32>,
-    /// Share of the SMs, percent; by default what the GPU's utilisation says.
+    /// Share of the SMs, percent; by default an equal part of the GPU's utilisation.
     pub sm: Option<Signal>,
     pub mem: Option<Signal>,
     pub enc: Option<Signal>,
