@@ -33,6 +33,7 @@ use crate::lock::{self, Lock};
 use crate::paths::Paths;
 use crate::process::Proc;
 use crate::settings::{Invalid, Layers, Settings, env_file};
+use crate::state_place;
 
 /// What every command works on.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ struct Scene {
     proc: Proc,
     host: String,
     instance: Instance,
+    /// Where the state was the last time, if that was another place.
+    moved_from: Option<PathBuf>,
     home_from: &'static str,
     env_file: PathBuf,
     env_file_from: &'static str,
@@ -122,6 +125,10 @@ impl Scene {
         let host = nix::unistd::gethostname().context("asking for this machine's name")?;
         let host = host.to_string_lossy().into_owned();
         let proc = Proc::system();
+        let asked = layers.get(state_place::VARIABLE);
+        let place = state_place::find(&proc, &paths, &host, asked)?;
+        let moved_from = place.moved_from;
+        let paths = paths.with_state(place.state);
         let instance = Instance::new(&proc, &paths, &host);
         Ok(Self {
             paths,
@@ -129,6 +136,7 @@ impl Scene {
             proc,
             host,
             instance,
+            moved_from,
             home_from,
             env_file: path,
             env_file_from,
@@ -144,6 +152,8 @@ impl Scene {
     fn take(&self, verb: &str) -> Result<Lock> {
         interrupt::catch();
         self.paths.create()?;
-        lock::take(&self.paths.lock_file(), verb, lock::PATIENCE)
+        let lock = lock::take(&self.paths.lock_file(), verb, lock::PATIENCE)?;
+        state_place::settle(&self.paths, &self.host, self.moved_from.as_deref())?;
+        Ok(lock)
     }
 }

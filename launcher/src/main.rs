@@ -32,6 +32,7 @@ mod runtime;
 mod settings;
 mod snapshot;
 mod start_log;
+mod state_place;
 mod streaming;
 
 use std::process::ExitCode;

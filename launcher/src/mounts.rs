@@ -46,6 +46,53 @@ const KERNEL: [&str; 20] = [
     "tracefs",
 ];
 
+/// File systems whose server is another machine.
+const REMOTE: [&str; 13] = [
+    "nfs",
+    "nfs4",
+    "lustre",
+    "gpfs",
+    "beegfs",
+    "ceph",
+    "cifs",
+    "smb3",
+    "afs",
+    "fuse.sshfs",
+    "9p",
+    "glusterfs",
+    "fuse.glusterfs",
+];
+
+/// A mounted file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSystem {
+    /// As the kernel calls it: `nfs4`, `xfs`.
+    pub kind: String,
+    /// Where it is mounted.
+    pub point: PathBuf,
+}
+
+impl FileSystem {
+    /// Whether its server is another machine.
+    pub fn is_remote(&self) -> bool {
+        REMOTE.contains(&self.kind.as_str())
+    }
+}
+
+/// The file system that `dir`, or the first directory above it that is there, lies on. None where the mounts cannot
+/// be read.
+pub fn file_system(proc: &Proc, dir: &Path) -> Option<FileSystem> {
+    let dir = dir.ancestors().find_map(|dir| fs::canonicalize(dir).ok())?;
+    let file = fs::File::open(proc.path("self/mountinfo")).ok()?;
+    let mounts = MountInfos::from_read(file).ok()?.0.into_iter();
+    let mounts = mounts.map(|mount| (unescaped(&mount.mount_point), mount.fs_type));
+    // Of several at one place the last one counts.
+    let (point, kind) = mounts
+        .filter(|(point, _)| dir.starts_with(point))
+        .max_by_key(|(point, _)| point.as_os_str().len())?;
+    Some(FileSystem { kind, point })
+}
+
 /// What to do with the machine's file systems inside the container.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -188,6 +235,26 @@ mod tests {
         let plan = planned(&table, &[root.join("home")], &root);
         assert_eq!(plan.read_only, [root.join("data"), root.join("data/inner")]);
         assert_eq!(plan.hidden, [root.join("home")]);
+    }
+
+    #[test]
+    fn a_directory_belongs_to_its_innermost_mount() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        fs::create_dir_all(root.join("home/x")).unwrap();
+        fs::create_dir_all(root.join("proc/self")).unwrap();
+        let table = [
+            line(Path::new("/"), "rw", "ext4"),
+            line(&root.join("home"), "rw", "nfs4"),
+            line(&root.join("home/x"), "rw", "xfs"),
+        ];
+        fs::write(root.join("proc/self/mountinfo"), table.concat()).unwrap();
+        let proc = Proc::at(root.join("proc"));
+        let of = |name: &str| file_system(&proc, &root.join(name)).unwrap();
+        assert_eq!(of("home/not/there/yet").kind, "nfs4");
+        assert_eq!(of("home/x/y").kind, "xfs");
+        assert_eq!(of("").kind, "ext4");
+        assert!(of("home").is_remote() && !of("").is_remote());
     }
 
     #[test]

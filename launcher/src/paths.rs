@@ -29,14 +29,28 @@ const STATE_DIRS: [&str; 9] = [
 #[derive(Clone, Debug)]
 pub struct Paths {
     home: PathBuf,
+    /// Where what Netdata writes lies, if not in the home.
+    elsewhere: Option<PathBuf>,
 }
+
+/// Directories of `state/` that stay in the home wherever the rest is: they are the user's and the launcher's.
+const IN_HOME: [&str; 3] = ["config", "empty", "generated"];
 
 impl Paths {
     /// Takes `home` as given; a relative path is made absolute so that it means the same later.
     pub fn new(home: &Path) -> Result<Self> {
         let home = std::path::absolute(home)
             .with_context(|| format!("resolving the home {}", home.display()))?;
-        Ok(Self { home })
+        Ok(Self {
+            home,
+            elsewhere: None,
+        })
+    }
+
+    /// The same home, with what Netdata writes in another directory. None: in the home.
+    #[must_use]
+    pub fn with_state(self, elsewhere: Option<PathBuf>) -> Self {
+        Self { elsewhere, ..self }
     }
 
     /// `$XDG_DATA_HOME/netdata-launcher`, else the same below `~/.local/share`.
@@ -53,9 +67,13 @@ impl Paths {
             .collect();
         make_private(&self.home)?;
         make_private(&self.home.join("logs"))?;
+        make_private(&self.state_in_home())?;
+        if let Some(elsewhere) = &self.elsewhere {
+            make_outside(elsewhere)?;
+        }
         make_private(&self.state())?;
         for name in STATE_DIRS {
-            make_private(&self.state().join(name))?;
+            make_private(&self.state_dir(name))?;
         }
         if !missing.is_empty() {
             let lines: Vec<String> = missing
@@ -110,11 +128,20 @@ impl Paths {
     }
     /// The writable directories.
     pub fn state(&self) -> PathBuf {
+        let in_home = || self.state_in_home();
+        self.elsewhere.clone().unwrap_or_else(in_home)
+    }
+    /// `state/` of the home, where the user's own configuration is in any case.
+    pub fn state_in_home(&self) -> PathBuf {
         self.home.join("state")
     }
     /// One of the directories of `state/`.
     pub fn state_dir(&self, name: &str) -> PathBuf {
-        self.home.join("state").join(name)
+        if IN_HOME.contains(&name) {
+            self.state_in_home().join(name)
+        } else {
+            self.state().join(name)
+        }
     }
     /// A file the launcher writes anew at each start.
     pub fn generated(&self, name: &str) -> PathBuf {
@@ -149,6 +176,39 @@ fn xdg(variable: &str, below_home: &str) -> Result<PathBuf> {
     Ok(base.join("netdata-launcher"))
 }
 
+/// The name of the directory of all homes of this user, where many users have one beside each other.
+pub fn of_user() -> String {
+    format!("netdata-launcher-{}", Uid::effective())
+}
+
+/// Makes a place for the state outside of the home. Others may be able to write to the directory above it, so it has
+/// to be ours already or made by us, and no link.
+fn make_outside(state: &Path) -> Result<()> {
+    let named = |dir: &&Path| {
+        dir.file_name()
+            .is_some_and(|name| name == of_user().as_str())
+    };
+    let shared = state.parent().filter(named);
+    for dir in shared.into_iter().chain([state]) {
+        match fs::DirBuilder::new().mode(0o700).create(dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(error).with_context(|| format!("creating {}", dir.display()));
+            }
+            _ => {}
+        }
+        let meta =
+            fs::symlink_metadata(dir).with_context(|| format!("reading {}", dir.display()))?;
+        if !meta.is_dir() || meta.uid() != Uid::effective().as_raw() {
+            bail!(
+                "{} is a link or another user's: name a directory of your own in LAUNCHER_STATE_DIR",
+                dir.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Makes a directory that only its owner can enter, or makes it so; refuses somebody else's.
 fn make_private(dir: &Path) -> Result<()> {
     let creating = || format!("creating {}", dir.display());
     let created = match fs::symlink_metadata(dir) {
@@ -204,6 +264,23 @@ mod tests {
                 .mode();
             assert_eq!(mode & 0o777, 0o700, "{name}");
         }
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_state_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+        let paths = Paths::new(&dir.path().join("home")).unwrap();
+        let error = paths.clone().with_state(Some(link)).create().unwrap_err();
+        assert!(
+            error.to_string().contains("is a link or another user's"),
+            "{error}"
+        );
+        paths
+            .with_state(Some(dir.path().join("new")))
+            .create()
+            .unwrap();
     }
 
     #[test]

@@ -124,8 +124,8 @@ pub fn forget(paths: &Paths) -> Result<()> {
     Ok(())
 }
 
-/// Files, directories and links, with their modes; sockets and the like are made anew by their programs.
-fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+/// Copies files, directories and links, with their modes; sockets and the like are made anew by their programs.
+pub fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;

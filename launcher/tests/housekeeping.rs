@@ -217,3 +217,23 @@ fn status_in_json_says_why_it_does_not_run() {
     let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(status["state"], "stopped");
 }
+
+#[test]
+fn the_state_moves_to_the_directory_that_is_named_and_uninstall_finds_it() {
+    let lab = Lab::new(RUNS, STAYS);
+    let image = lab.path("image.sif").display().to_string();
+    assert_eq!(lab.run(&["pull", "--image", &image]).0, Some(0));
+    fs::write(lab.path("home/state/lib/identity"), "id").unwrap();
+    let disk = lab.path("disk");
+    let mut command = lab.command(&["pull", "--image", &image]);
+    let output = command.env("LAUNCHER_STATE_DIR", &disk).output().unwrap();
+    let (code, text) = lab::said(&output);
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(fs::read_to_string(disk.join("lib/identity")).unwrap(), "id");
+    // Named once is enough.
+    let (_, text) = lab.run(&["status", "--json"]);
+    assert!(text.contains(disk.to_str().unwrap()), "{text}");
+    let (code, text) = lab.run(&["uninstall"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(!disk.exists() && !lab.path("home").exists(), "{text}");
+}

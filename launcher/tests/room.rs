@@ -6,7 +6,7 @@
 mod lab;
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use lab::{Lab, RUNS, said};
@@ -85,7 +85,8 @@ fn a_log_that_grows_without_bound_is_put_aside_while_netdata_runs() {
     let noisy = "i=0; while [ $i -lt 50 ]; do head -c 1048576 /dev/zero | tr '\\0' 'x' | fold -w 1023; sleep 0.1; \
                  i=$((i+1)); done; exec sleep 1000";
     let lab = Lab::new(RUNS, noisy);
-    let mut start = lab.start(&["--timeout", "20"]).spawn().unwrap();
+    let mut start = lab.start(&["--timeout", "20"]);
+    let mut start = start.stderr(Stdio::null()).spawn().unwrap();
     let logs = lab.path("home/logs");
     let deadline = Instant::now() + Duration::from_secs(60);
     let names = || -> Vec<String> {

@@ -1,17 +1,14 @@
 //! Whether there is a place for the image and for history.
 
-use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::statvfs::{FsFlags, statvfs};
-use procfs::FromRead;
-use procfs::process::{MountInfo, MountInfos};
 
 use super::{Check, Finding, Machine};
 use crate::ask::ask;
+use crate::mounts;
 use crate::parts::Parts;
 use crate::runtime::find_on;
 
@@ -20,22 +17,6 @@ const MIB: u64 = 1024 * 1024;
 const LOW_MIB: u64 = 512;
 /// Per cent of the file system.
 const LOW_PERCENT: u64 = 5;
-/// File systems whose server is another machine.
-const REMOTE: [&str; 12] = [
-    "nfs",
-    "nfs4",
-    "lustre",
-    "gpfs",
-    "beegfs",
-    "ceph",
-    "cifs",
-    "smb3",
-    "afs",
-    "fuse.sshfs",
-    "9p",
-    "glusterfs",
-];
-
 pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "home",
@@ -138,47 +119,21 @@ fn noexec(machine: &Machine) -> Finding {
 }
 
 fn network_disk(machine: &Machine) -> Finding {
-    let dir = fs::canonicalize(existing(machine)).unwrap_or_else(|_| existing(machine));
-    let mounts = fs::File::open(machine.proc.path("self/mountinfo"))
-        .ok()
-        .and_then(|file| MountInfos::from_read(file).ok());
-    let Some(mount) = mounts.and_then(|mounts| mount_of(&dir, mounts.0)) else {
+    let state = machine.paths.state();
+    let dir = if state.exists() {
+        state
+    } else {
+        existing(machine)
+    };
+    let Some(disk) = mounts::file_system(&machine.proc, &dir) else {
         return Finding::skip("mounts cannot be read");
     };
-    let found = format!("{} at {}", mount.fs_type, mount.mount_point.display());
-    if REMOTE.contains(&mount.fs_type.as_str()) {
+    let found = format!("{} on {}", dir.display(), disk.kind);
+    if disk.is_remote() {
         return Finding::warn(
             found,
-            "history on a file server is slow and may hang: --home on a disk of this machine",
+            "history on a file server is slow and may hang: LAUNCHER_STATE_DIR on a disk of this machine",
         );
     }
     Finding::pass(found)
-}
-
-/// The mount with the longest name that `dir` is below.
-fn mount_of(dir: &Path, mounts: Vec<MountInfo>) -> Option<MountInfo> {
-    let above = mounts
-        .into_iter()
-        .filter(|mount| dir.starts_with(&mount.mount_point));
-    // Of several at one place the last one counts.
-    above.max_by_key(|mount| mount.mount_point.as_os_str().as_bytes().len())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_directory_belongs_to_its_innermost_mount() {
-        let table = "1 0 8:1 / / rw - ext4 /dev/a rw\n\
-            2 1 0:40 / /home rw - nfs4 server:/home rw\n\
-            3 1 0:41 / /home/x rw - xfs /dev/b rw\n";
-        let of = |dir: &str| {
-            let mounts = MountInfos::from_read(table.as_bytes()).unwrap().0;
-            mount_of(Path::new(dir), mounts).unwrap().fs_type
-        };
-        assert_eq!(of("/home/ann"), "nfs4");
-        assert_eq!(of("/home/x/y"), "xfs");
-        assert_eq!(of("/srv"), "ext4");
-    }
 }

@@ -10,6 +10,7 @@ use super::{Scene, start};
 use crate::cli::StatusArgs;
 use crate::instance::{Cause, Record, State};
 use crate::interrupt;
+use crate::mounts;
 use crate::report::{Gpu, Report, Server, Usage};
 use crate::settings::{History, Listen};
 
@@ -76,6 +77,7 @@ fn look_json(scene: &Scene, state: &State) -> Result<ExitCode> {
     let mut object = serde_json::json!({
         "state": name,
         "home": scene.paths.home(),
+        "state_dir": scene.paths.state(),
         "launcher_version": env!("CARGO_PKG_VERSION"),
     });
     let mut code = code;
@@ -150,6 +152,7 @@ fn print(scene: &Scene, record: &Record, report: &Report) {
         ),
         ("uses", usage(&report.usage, history)),
         ("netdata", vec![from_image(report)]),
+        ("state", state(scene)),
         ("missing", report.missing.clone()),
         ("logs", vec![logs]),
     ] {
@@ -157,6 +160,20 @@ fn print(scene: &Scene, record: &Record, report: &Report) {
             out!("  {:<10} {line}", if number == 0 { name } else { "" });
         }
     }
+}
+
+/// Where it is, if not in the home.
+fn state(scene: &Scene) -> Vec<String> {
+    let (state, in_home) = (scene.paths.state(), scene.paths.state_in_home());
+    let elsewhere = (state != in_home).then(|| {
+        let home = mounts::file_system(&scene.proc, scene.paths.home());
+        let why = home.filter(mounts::FileSystem::is_remote);
+        let why = why.map_or(String::new(), |disk| {
+            format!(" (the home is on {})", disk.kind)
+        });
+        format!("history and identity are in {}{why}", state.display())
+    });
+    elsewhere.into_iter().collect()
 }
 
 fn charted(report: &Report) -> Vec<String> {

@@ -13,6 +13,7 @@ use crate::cli::UninstallArgs;
 use crate::paths::Paths;
 use crate::removal::Removal;
 use crate::snapshot;
+use crate::state_place;
 
 /// History and identity, and the user's own configuration.
 const DATA: [&str; 3] = ["lib", "cache", "config"];
@@ -53,12 +54,24 @@ fn remove_home(paths: &Paths, keep_data: bool, removal: &mut Removal) -> Result<
     }
     removal.take(&paths.pid_file(), "pid file")?;
     removal.take(&paths.home().join("logs"), "logs")?;
+    let elsewhere = (paths.state() != paths.state_in_home()).then(|| paths.state());
     if !keep_data {
-        return removal.take(&paths.state(), "state, history and configuration");
+        if let Some(elsewhere) = elsewhere {
+            removal.take(&elsewhere, "state and history")?;
+            // Of all homes of this user.
+            if let Some(dir) = elsewhere.parent().filter(|dir| state_place::is_ours(dir)) {
+                removal.take_empty(dir);
+            }
+        }
+        return removal.take(&paths.state_in_home(), "state, history and configuration");
     }
-    for entry in fs::read_dir(paths.state()).into_iter().flatten().flatten() {
-        if !DATA.iter().any(|name| entry.file_name() == *name) {
-            removal.take(&entry.path(), "state")?;
+    for dir in elsewhere.into_iter().chain([paths.state_in_home()]) {
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let kept = DATA.iter().any(|kept| name == *kept) || state_place::is_note(&name);
+            if !kept {
+                removal.take(&entry.path(), "state")?;
+            }
         }
     }
     Ok(())

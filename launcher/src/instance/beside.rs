@@ -3,6 +3,7 @@
 //! session's first process (`session`), which starts the watch (`watch`) and then becomes the runtime, under the
 //! pid that was recorded.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
@@ -11,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{Pid, getppid};
 
 use crate::cli::{SessionArgs, WatchArgs};
@@ -109,6 +111,11 @@ pub fn watch(args: &WatchArgs) -> Result<()> {
     let runtime = named.unwrap_or_else(getppid);
     let probed = args.clone();
     let probe = thread::spawn(move || keep_probe(&probed, runtime));
+    // Below /var/tmp files that nobody touched for a month are removed, but not of a directory that is locked.
+    let state = args.history.parent().map(File::open);
+    let _lock = state
+        .and_then(Result::ok)
+        .map(|dir| Flock::lock(dir, FlockArg::LockSharedNonblock));
     let mut guard = Guard::new(Proc::system(), runtime.as_raw(), &args.history);
     while lives(runtime) {
         log_files::shorten(&args.log, log_files::LIMIT_BYTES);

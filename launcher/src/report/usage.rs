@@ -54,6 +54,9 @@ impl Usage {
             }
         }
         usage.disk_bytes = removal::size(paths.home());
+        if paths.state() != paths.state_in_home() {
+            usage.disk_bytes += removal::size(&paths.state());
+        }
         usage.history_bytes = removal::size(&paths.state_dir("cache"));
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let first = first_entry.and_then(|at| u64::try_from(at).ok());

@@ -28,12 +28,16 @@ const fn secret(name: &'static str, default: &'static str) -> Known {
 }
 
 /// In the order in which `config` shows them.
-pub const KNOWN: [Known; 18] = [
+pub const KNOWN: [Known; 19] = [
     open(
         "LAUNCHER_HOME",
         "$XDG_DATA_HOME/netdata-launcher, else ~/.local/share/netdata-launcher",
     ),
     open("LAUNCHER_ENV_FILE", "<home>/.env"),
+    open(
+        "LAUNCHER_STATE_DIR",
+        "state/ in the home; below /var/tmp where the home is on a file server",
+    ),
     open("LAUNCHER_IMAGE", super::DEFAULT_IMAGE),
     open("LAUNCHER_PORT", "19999"),
     open("LAUNCHER_LISTEN", "* (every address)"),
