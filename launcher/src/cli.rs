@@ -1,10 +1,14 @@
 //! The command line, as types.
 
+mod notify;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use serde::{Deserialize, Serialize};
+
+pub use notify::{Channel, DeliverArgs, NotifyCommand, NotifySetArgs};
 
 /// Netdata without root: runs the Netdata image in Apptainer or Singularity, with the rs.d plugin
 /// for GPUs and inference servers.
@@ -56,6 +60,12 @@ pub enum Command {
     Claim(ClaimArgs),
     /// Send what is charted to another Netdata, or take in what others send
     Stream(StreamArgs),
+    /// Say where alerts are told: ntfy, Slack, Teams or mail
+    Notify {
+        /// What to do; without it, shows what is set
+        #[command(subcommand)]
+        verb: Option<NotifyCommand>,
+    },
     /// Keep Netdata running over logouts and reboots
     #[command(subcommand)]
     Service(ServiceCommand),
@@ -75,6 +85,9 @@ pub enum Command {
     /// Keep the host probe running, the log short and the disk from filling, as long as the runtime lives
     #[command(hide = true)]
     Watch(WatchArgs),
+    /// Tell one alert, which the environment describes: Netdata's script calls it in the container
+    #[command(hide = true)]
+    Deliver(DeliverArgs),
 }
 
 /// Arguments of `session`.

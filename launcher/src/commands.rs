@@ -7,6 +7,7 @@ mod doctor;
 mod exec;
 mod foreground;
 mod logs;
+mod notify;
 mod open;
 mod pages;
 mod pull;
@@ -30,6 +31,7 @@ use crate::cli::{Cli, Command, StartFlags};
 use crate::instance::{Instance, beside};
 use crate::interrupt;
 use crate::lock::{self, Lock};
+use crate::notify::deliver;
 use crate::paths::Paths;
 use crate::process::Proc;
 use crate::settings::{Invalid, Layers, Settings, env_file};
@@ -58,6 +60,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Man(args) => return pages::manual(args),
         Command::Session(args) => return beside::become_runtime(args).map(|()| ExitCode::FAILURE),
         Command::Watch(args) => return beside::watch(args).map(|()| ExitCode::SUCCESS),
+        Command::Deliver(args) => return deliver(args).map(|()| ExitCode::SUCCESS),
         _ => {}
     }
     let scene = Scene::new(cli.home, cli.env_file)?;
@@ -75,13 +78,16 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Doctor(args) => doctor::run(&scene, &args),
         Command::Claim(args) => claim::run(&scene, &args),
         Command::Stream(args) => stream::run(&scene, &args),
+        Command::Notify { verb } => notify::run(&scene, verb.as_ref()),
         Command::Service(verb) => service::run(&scene, verb),
         Command::Open => open::run(&scene),
         Command::Clean(args) => clean::run(&scene, &args),
         Command::Uninstall(args) => uninstall::run(&scene, &args),
-        Command::Completions(_) | Command::Man(_) | Command::Session(_) | Command::Watch(_) => {
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Completions(_)
+        | Command::Man(_)
+        | Command::Session(_)
+        | Command::Watch(_)
+        | Command::Deliver(_) => Ok(ExitCode::SUCCESS),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The container Netdata runs in: what is bound where, and the configuration made for it.
 
+use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use crate::files;
 use crate::instance::{CACHE_INSIDE, beside};
 use crate::mounts::{self, HOST_ROOT};
 use crate::netdata_conf::{self, Input, NetdataConf};
+use crate::notify::{self, Channels};
 use crate::parts::Parts;
 use crate::paths::Paths;
 use crate::process::Proc;
@@ -233,6 +235,11 @@ fn configuration(paths: &Paths, conf: &NetdataConf, parts: &Parts) -> Result<Vec
         ("netdata.conf", conf.text.as_str(), true),
         ("go.d.conf", GO_D, !own.join("go.d.conf").exists()),
         (".opt-out-from-anonymous-statistics", "", true),
+        (
+            notify::ALARM_NOTIFY,
+            &notify::alarm_notify(),
+            !own.join(notify::ALARM_NOTIFY).exists(),
+        ),
     ];
     for (name, text, bound) in generated {
         let path = paths.generated(name);
@@ -241,10 +248,17 @@ fn configuration(paths: &Paths, conf: &NetdataConf, parts: &Parts) -> Result<Vec
             binds.push(Bind::read_only(path, Path::new(USER_INSIDE).join(name)));
         }
     }
+    binds.push(Bind::read_only(
+        Channels::bind(paths)?,
+        notify::CONFIG_INSIDE,
+    ));
+    // The same program tells alerts in there.
+    let sender = env::current_exe().ok().filter(|program| program.exists());
+    binds.extend(sender.map(|program| Bind::read_only(program, notify::SENDER_INSIDE)));
     for source in entries(&own)? {
         match source.file_name().and_then(|name| name.to_str()) {
             // The generated ones contain them.
-            Some("netdata.conf" | claim::FILE) => {}
+            Some("netdata.conf" | claim::FILE | notify::FILE) => {}
             // Beside our plugin, not over it.
             Some("custom-plugins.d") => {
                 let inside = Path::new(USER_INSIDE).join("custom-plugins.d");

@@ -19,6 +19,7 @@ mod lock;
 mod log_files;
 mod mounts;
 mod netdata_conf;
+mod notify;
 mod parts;
 mod paths;
 mod pause;

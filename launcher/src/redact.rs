@@ -17,15 +17,16 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// Knows the secrets of the settings, the users of the machine and its name.
-    pub fn new(layers: &Layers, host: &str) -> Self {
+    /// Knows the secrets of the settings and some more, the users of the machine and its name.
+    pub fn new(layers: &Layers, more: &[String], host: &str) -> Self {
         let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
         let home = env::var("HOME").unwrap_or_default();
-        Self::of(layers, host, &passwd, &home)
+        Self::of(layers, more, host, &passwd, &home)
     }
 
-    fn of(layers: &Layers, host: &str, passwd: &str, home: &str) -> Self {
-        let mut replacements = vec![];
+    fn of(layers: &Layers, more: &[String], host: &str, passwd: &str, home: &str) -> Self {
+        let secret = |text: &String| (text.clone(), "<secret>".to_owned());
+        let mut replacements: Vec<_> = more.iter().map(secret).collect();
         for known in KNOWN.iter().filter(|known| known.secret) {
             for layer in [&layers.environment, &layers.file] {
                 if let Some(value) = layer.get(known.name).map(|value| value.trim()) {
@@ -70,11 +71,11 @@ mod tests {
             ..Layers::default()
         };
         let passwd = "root:x:0:0:root:/root:/bin/sh\nmary:x:1001:1001::/home/mary:/bin/sh\n";
-        let redactor = Redactor::of(&layers, "gpu-1", passwd, "/home/ann");
-        let text = "gpu-1 t0ken /home/ann/x /home/mary/y root mary";
+        let redactor = Redactor::of(&layers, &["wh00k".to_owned()], "gpu-1", passwd, "/home/ann");
+        let text = "wh00k gpu-1 t0ken /home/ann/x /home/mary/y root mary";
         assert_eq!(
             redactor.clean(text),
-            "<host> <secret> ~/x <user 1001>/y root <user 1001>"
+            "<secret> <host> <secret> ~/x <user 1001>/y root <user 1001>"
         );
     }
 }

@@ -136,6 +136,15 @@ pub fn children(text: &str) -> Vec<Child> {
     children
 }
 
+/// Every key in a file, of children or of ourselves: what looks like one counts.
+pub fn keys(text: &str) -> Vec<String> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+    words
+        .filter(|word| key(word).is_ok())
+        .map(str::to_owned)
+        .collect()
+}
+
 /// The user's file; an empty text if there is none.
 pub fn own(paths: &Paths) -> Result<String> {
     let path = file(paths);
@@ -201,6 +210,21 @@ mod tests {
             let error = format!("{:#}", key(bad).unwrap_err());
             assert!(bad.is_empty() || !error.contains(bad), "{error}");
         }
+    }
+
+    #[test]
+    fn every_key_of_a_file_is_known() {
+        let child = child_conf(&Parent {
+            plain: false,
+            address: "parent:1".to_owned(),
+            key: key(KEY).unwrap(),
+        });
+        assert_eq!(keys(&child), [KEY]);
+        let accepted = [Child {
+            key: key(KEY).unwrap(),
+            from: "*".to_owned(),
+        }];
+        assert_eq!(keys(&parent_conf(&accepted)), [KEY]);
     }
 
     #[test]

@@ -12,8 +12,10 @@ use super::{Scene, restart};
 use crate::checks::{self, Finding, Level, Machine};
 use crate::cli::DoctorArgs;
 use crate::files;
+use crate::notify::Channels;
 use crate::progress::Progress;
 use crate::redact::Redactor;
+use crate::streaming;
 
 /// Lines of the log in a report.
 const LOG_LINES: usize = 300;
@@ -47,7 +49,7 @@ pub(super) fn run(scene: &Scene, args: &DoctorArgs) -> Result<ExitCode> {
         });
     }
     drop(progress);
-    let redactor = Redactor::new(&scene.layers, &scene.host);
+    let redactor = Redactor::new(&scene.layers, &secrets(scene), &scene.host);
     if let Some(path) = &args.report {
         write_report(scene, &rows, &redactor, path)?;
     } else if args.json {
@@ -61,6 +63,16 @@ pub(super) fn run(scene: &Scene, args: &DoctorArgs) -> Result<ExitCode> {
     }
     let failed = rows.iter().any(|row| row.finding.level == Level::Fail);
     Ok(ExitCode::from(u8::from(failed)))
+}
+
+/// Those that are in files of their own: webhooks, passwords, keys of streaming. A file that cannot be read has none
+/// that could be shown.
+fn secrets(scene: &Scene) -> Vec<String> {
+    let channels = Channels::load(&scene.paths).unwrap_or_default();
+    let mut secrets = channels.secrets();
+    let stream = streaming::own(&scene.paths).unwrap_or_default();
+    secrets.extend(streaming::keys(&stream));
+    secrets
 }
 
 fn shown(row: &Row, colours: bool) -> String {
