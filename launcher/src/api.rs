@@ -164,6 +164,8 @@ pub struct Alert {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct Info {
+    /// Of the agent, like `v1.37.1`.
+    pub version: String,
     /// Whether it may connect to Netdata Cloud.
     pub cloud_enabled: bool,
     /// Whether it belongs to a space there.

@@ -237,6 +237,10 @@ pub struct StartFlags {
     /// How many days of history are kept at most [as many as fit]
     #[arg(long, value_name = "DAYS")]
     pub history_days: Option<String>,
+    /// Start although another Netdata already runs on this machine
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub beside_another: bool,
 }
 
 impl StartFlags {
@@ -260,6 +264,7 @@ impl StartFlags {
             timeout: self.timeout.or(earlier.timeout),
             history_mib: self.history_mib.or(earlier.history_mib),
             history_days: self.history_days.or(earlier.history_days),
+            beside_another: self.beside_another || earlier.beside_another,
         }
     }
 }

@@ -20,6 +20,7 @@ mod log_files;
 mod mounts;
 mod netdata_conf;
 mod notify;
+mod others;
 mod parts;
 mod paths;
 mod pause;

@@ -131,6 +131,11 @@ impl Proc {
             .any(|entry| FileId::of(&entry.path()) == Some(file))
     }
 
+    /// Whose it is. None where it is gone.
+    pub fn uid(&self, pid: i32) -> Option<u32> {
+        Some(fs::metadata(self.path(&pid.to_string())).ok()?.uid())
+    }
+
     /// Who holds the socket with this inode, among the processes that may be looked at.
     pub fn socket_holder(&self, inode: u64) -> Option<Process> {
         let wanted = format!("socket:[{inode}]");

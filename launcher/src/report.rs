@@ -150,6 +150,7 @@ mod tests {
             cloud_enabled,
             agent_claimed,
             aclk_available,
+            ..Info::default()
         };
         assert_eq!(cloud(&info(true, true, true)), "connected");
         assert_eq!(cloud(&info(true, true, false)), "claimed, not connected");

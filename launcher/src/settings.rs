@@ -144,6 +144,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// How much of the past is kept.
     pub history: History,
+    /// Whether another Netdata on the machine is no reason not to start.
+    pub beside_another: bool,
     /// Netdata Cloud, if a token is set.
     pub claim: Option<Claim>,
 }
@@ -222,6 +224,10 @@ impl Settings {
                     values::history_days,
                 )?,
             },
+            beside_another: flags.beside_another
+                || layers
+                    .parse(None, "LAUNCHER_BESIDE_ANOTHER", values::yes_or_no)?
+                    .unwrap_or(false),
             claim: claim(layers)?,
         })
     }

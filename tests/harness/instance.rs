@@ -72,6 +72,8 @@ impl Instance {
             port.to_string(),
             "--listen".to_owned(),
             "127.0.0.1".to_owned(),
+            // Whatever else runs on this machine.
+            "--beside-another".to_owned(),
         ];
         all.extend(flags.iter().map(ToString::to_string));
         Ok(Self {

@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use super::{Check, Finding, Machine};
-use crate::api::Api;
+use crate::instance::beside;
+use crate::others;
 use crate::settings::DEFAULT_PORT;
 use crate::start_log::{StartLog, Verdict};
+
+/// It answers within a millisecond.
+const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -22,6 +26,11 @@ pub(super) const CHECKS: &[Check] = &[
         id: "jobs",
         what: "the plugin's jobs collect",
         run: jobs,
+    },
+    Check {
+        id: "host-probe",
+        what: "the host probe answers",
+        run: host_probe,
     },
     Check {
         id: "cloud",
@@ -104,28 +113,40 @@ fn cloud(machine: &Machine) -> Finding {
 }
 
 fn others(machine: &Machine) -> Finding {
-    let others: Vec<i32> = machine
-        .proc
-        .all()
-        .into_iter()
-        .filter(|process| process.comm == "netdata" && !machine.members.contains(&process.pid))
-        .map(|process| process.pid)
-        .collect();
+    let others = others::processes(&machine.proc, &machine.members);
     if others.is_empty() {
         return Finding::pass("none");
     }
     let ours = machine.record.as_ref().map(|record| record.port);
-    let local = std::net::Ipv4Addr::LOCALHOST.into();
-    let api = Api::with_patience(local, DEFAULT_PORT, Duration::from_secs(2));
-    if ours != Some(DEFAULT_PORT) && api.info().is_ok() {
+    if ours != Some(DEFAULT_PORT)
+        && let Some(other) = others::answering(&machine.proc, &machine.members, DEFAULT_PORT)
+    {
         return Finding::warn(
-            format!("pid {}, at http://127.0.0.1:{DEFAULT_PORT}", others[0]),
-            "it may already show what you want; the two do not disturb each other",
+            format!("{other}, at http://127.0.0.1:{DEFAULT_PORT}"),
+            "it may already show what you want; the two do not disturb each other (launcher start --beside-another)",
         );
     }
-    let pids: Vec<String> = others.iter().take(4).map(i32::to_string).collect();
+    let pids: Vec<String> = others
+        .iter()
+        .take(4)
+        .map(|other| other.pid.to_string())
+        .collect();
     Finding::pass(format!(
         "pid {}; they do not disturb each other",
         pids.join(", ")
     ))
+}
+
+/// The probe greets whoever of its user connects.
+fn host_probe(machine: &Machine) -> Finding {
+    if machine.record.is_none() {
+        return Finding::skip("Netdata is not running");
+    }
+    match beside::greeting(&machine.paths.state_dir("run"), PROBE_PATIENCE) {
+        Ok(greeting) => Finding::pass(greeting),
+        Err(error) => Finding::warn(
+            format!("it does not answer: {error:#}"),
+            "sockets, open files, disk I/O and logs of your servers are not charted: launcher logs; launcher restart",
+        ),
+    }
 }

@@ -17,12 +17,13 @@ use crate::image;
 use crate::instance::{self, Record, State, beside};
 use crate::interrupt;
 use crate::netdata_conf::NetdataConf;
+use crate::others;
 use crate::ports;
 use crate::process::FileId;
 use crate::progress::Progress;
 use crate::report;
 use crate::runtime::{Container, Runtime};
-use crate::settings::{Gpu, Listen, Settings};
+use crate::settings::{DEFAULT_PORT, Gpu, Listen, Settings};
 use crate::snapshot;
 use crate::start_log::{StartLog, Verdict};
 
@@ -45,6 +46,7 @@ pub(super) fn run(scene: &Scene, flags: &StartFlags) -> Result<ExitCode> {
         tell!("{}", stop::end(scene)?);
     }
     // Before a download that may take minutes.
+    prepared.check_others(scene)?;
     prepared.check_port(scene)?;
     prepared.try_image(scene)?;
     prepared.start(scene)
@@ -99,6 +101,27 @@ impl Prepared {
     /// Takes this file for the image.
     pub(super) fn use_file(&mut self, image: PathBuf) {
         self.container.image = image;
+    }
+
+    /// Fails where another Netdata already runs, unless that is wanted: what it shows may be enough.
+    fn check_others(&self, scene: &Scene) -> Result<()> {
+        let Some(other) = others::answering(&scene.proc, &[], DEFAULT_PORT)
+            .filter(|_| !self.settings.beside_another)
+        else {
+            return Ok(());
+        };
+        bail!(
+            "another Netdata already runs on this machine: {other}\n  \
+             http://127.0.0.1:{DEFAULT_PORT} here, http://{}:{DEFAULT_PORT} from elsewhere if it is open there\n\
+             it may show what you want, though not the GPUs and servers as rs.d does; for one of your own beside it:\n  \
+             launcher start --beside-another --port {}",
+            scene.host,
+            if self.conf.port == DEFAULT_PORT {
+                DEFAULT_PORT + 1
+            } else {
+                self.conf.port
+            }
+        )
     }
 
     /// Fails if the port is somebody else's.

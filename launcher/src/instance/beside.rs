@@ -4,14 +4,16 @@
 //! pid that was recorded.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{Pid, getppid};
 
@@ -47,6 +49,21 @@ pub fn watch_args(plugin: &Path, paths: &Paths) -> WatchArgs {
         log: paths.log_file(),
         history: paths.state_dir("cache"),
     }
+}
+
+/// What a probe says to whoever connects to it, within a time.
+pub fn greeting(run: &Path, within: Duration) -> Result<String> {
+    /// It begins so in every version.
+    const NAME: &str = "rs.d-host-probe";
+    // The name of a socket has at most 107 bytes; that of its directory may have more.
+    let dir = File::open(run).with_context(|| format!("opening {}", run.display()))?;
+    let name = format!("/proc/self/fd/{}/{SOCKET}", dir.as_raw_fd());
+    let stream = UnixStream::connect(name)?;
+    stream.set_read_timeout(Some(within))?;
+    let mut line = String::new();
+    BufReader::new(stream.take(200)).read_line(&mut line)?;
+    ensure!(line.starts_with(NAME), "something else answers there");
+    Ok(line.trim_end().to_owned())
 }
 
 /// The command that starts `runtime` with a watch beside it. Environment and arguments are the runtime's.
@@ -227,6 +244,27 @@ mod tests {
         assert_eq!(words.join(" "), expected);
         let env: Vec<_> = command.get_envs().collect();
         assert_eq!(env, [("A".as_ref(), Some("b".as_ref()))]);
+    }
+
+    #[test]
+    fn a_probe_is_known_by_its_greeting_and_anything_else_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("d".repeat(120));
+        std::fs::create_dir(&deep).unwrap();
+        let within = Duration::from_secs(5);
+        assert!(greeting(&deep, within).is_err());
+        let link = dir.path().join("d");
+        std::os::unix::fs::symlink(&deep, &link).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(link.join(SOCKET)).unwrap();
+        let server = thread::spawn(move || {
+            for said in ["rs.d-host-probe 1\n", "HTTP/1.1 400\n"] {
+                let (mut stream, _) = listener.accept().unwrap();
+                io::Write::write_all(&mut stream, said.as_bytes()).unwrap();
+            }
+        });
+        assert_eq!(greeting(&deep, within).unwrap(), "rs.d-host-probe 1");
+        assert!(greeting(&deep, within).is_err());
+        server.join().unwrap();
     }
 
     #[test]

@@ -28,7 +28,7 @@ const fn secret(name: &'static str, default: &'static str) -> Known {
 }
 
 /// In the order in which `config` shows them.
-pub const KNOWN: [Known; 19] = [
+pub const KNOWN: [Known; 20] = [
     open(
         "LAUNCHER_HOME",
         "$XDG_DATA_HOME/netdata-launcher, else ~/.local/share/netdata-launcher",
@@ -50,6 +50,7 @@ pub const KNOWN: [Known; 19] = [
     open("LAUNCHER_TIMEOUT", "60"),
     open("LAUNCHER_HISTORY_MIB", "2048"),
     open("LAUNCHER_HISTORY_DAYS", "as many as fit"),
+    open("LAUNCHER_BESIDE_ANOTHER", "no"),
     secret(
         "NETDATA_CLAIM_TOKEN",
         "none: not connected to Netdata Cloud",

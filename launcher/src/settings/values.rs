@@ -159,6 +159,14 @@ pub(super) fn seconds(text: &str) -> Result<Duration> {
     }
 }
 
+pub(super) fn yes_or_no(text: &str) -> Result<bool> {
+    match text {
+        "yes" | "on" | "true" | "1" => Ok(true),
+        "no" | "off" | "false" | "0" => Ok(false),
+        _ => bail!("give yes or no"),
+    }
+}
+
 /// Netdata takes no less than 64 MB a resolution, and has three.
 pub(super) fn history_mib(text: &str) -> Result<u32> {
     match text.parse() {
