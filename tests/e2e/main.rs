@@ -14,6 +14,7 @@ mod lab;
 mod life_cycle;
 mod log_lines;
 mod no_gpu;
+mod notify;
 mod ports;
 mod prometheus;
 mod reality;
@@ -81,6 +82,10 @@ const ALONE: &[(&str, Alone)] = &[
     (
         "a_registrys_digest_is_kept_and_a_missing_tag_is_told",
         updates::digest_and_missing_tag,
+    ),
+    (
+        "an_alert_is_told_once_each_time_and_no_process_shows_where",
+        notify::told_once_and_nowhere_shown,
     ),
     (
         "a_pid_file_with_a_foreign_pid_harms_nobody",
