@@ -17,6 +17,12 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 /// Buffers are kept with each connection, and there is one a server.
 const INPUT_BUFFER_BYTES: usize = 32 * 1024;
+/// A buffer for a body that is this much larger than the last body is given back: one page that was far too long
+/// is no reason to hold so much for ever.
+const SPARE_BYTES: usize = 256 * 1024;
+/// How much a body grows by, at least and at most.
+const STEP_BYTES: usize = 32 * 1024;
+const MAX_STEP_BYTES: usize = 512 * 1024;
 /// A request has a few hundred bytes.
 const OUTPUT_BUFFER_BYTES: usize = 8 * 1024;
 
@@ -108,6 +114,12 @@ impl Client {
             Err(error) if was_closed(&error) => self.attempt(body),
             answer => answer,
         };
+        if answer.is_err() {
+            body.clear();
+        }
+        if body.capacity() > body.len() + SPARE_BYTES {
+            body.shrink_to_fit();
+        }
         answer.map_err(|error| {
             let why = explain(&error, self.timeout);
             anyhow!("scraping {}: {why}", self.url)
@@ -122,14 +134,40 @@ impl Client {
         }
         let mut response = request.call()?;
         let status = response.status().as_u16();
+        let length = response.body().content_length();
+        if length.is_some_and(|length| length > self.max_body as u64) {
+            return Err(ureq::Error::BodyExceedsLimit(self.max_body as u64));
+        }
         let mut reader = response
             .body_mut()
             .with_config()
             .limit(self.max_body as u64)
             .reader();
-        reader.read_to_end(body).map_err(ureq::Error::from)?;
+        read_all(&mut reader, body, self.max_body).map_err(ureq::Error::from)?;
         Ok(status)
     }
+}
+
+/// Reads into `body` to the end. Unlike `read_to_end` it never holds much more than was read: `max_body` is far
+/// above what is usual, and its double would be memory for a page that is thrown away.
+fn read_all(reader: &mut impl Read, body: &mut Vec<u8>, max_body: usize) -> io::Result<()> {
+    let mut filled = 0;
+    let outcome = loop {
+        if filled == body.len() {
+            let more = (filled / 2).clamp(STEP_BYTES, MAX_STEP_BYTES);
+            let more = more.min(max_body.saturating_sub(filled) + 1);
+            body.reserve_exact(more);
+            body.resize(filled + more, 0);
+        }
+        match reader.read(&mut body[filled..]) {
+            Ok(0) => break Ok(()),
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => break Err(error),
+        }
+    };
+    body.truncate(filled);
+    outcome
 }
 
 fn explain(error: &ureq::Error, timeout: Duration) -> String {
@@ -261,6 +299,20 @@ mod tests {
         let (client, mut body) = (client(address), vec![]);
         assert_eq!(client.get(&mut body).unwrap(), 404);
         assert_eq!(client.get(&mut body).unwrap(), 302);
+    }
+
+    #[test]
+    fn a_long_body_is_given_back_with_the_next() {
+        let long = "x".repeat(2 * SPARE_BYTES);
+        let answers = [&*long, "short"].map(|body| answer("200 OK", body));
+        let (address, _heads) = serve(answers.to_vec());
+        let client = Client::new(address, "/metrics", SECOND, 4 * SPARE_BYTES).unwrap();
+        let mut body = vec![];
+        client.get(&mut body).unwrap();
+        assert_eq!(body.len(), long.len());
+        client.get(&mut body).unwrap();
+        assert_eq!(body, b"short");
+        assert!(body.capacity() <= SPARE_BYTES, "{}", body.capacity());
     }
 
     #[test]

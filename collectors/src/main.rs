@@ -61,12 +61,17 @@ const PLUGIN: &str = "rs.d";
 const DISABLE: &[u8] = b"DISABLE\n";
 
 /// Lets threads share the allocator's arenas. Each job has a thread, and an arena of its own would keep what
-/// its largest page took.
+/// its largest page took. A long page has a mapping of its own, which ends with it: by itself the allocator would
+/// put the next one of that size into an arena, where it stays.
 #[cfg(target_env = "gnu")]
 fn share_memory_among_threads() {
     const ARENAS: i32 = 2;
-    // SAFETY: it sets a number of the allocator's; no other thread exists yet.
-    unsafe { libc::mallopt(libc::M_ARENA_MAX, ARENAS) };
+    const MAPPED_FROM_BYTES: i32 = 256 * 1024;
+    // SAFETY: they set numbers of the allocator's; no other thread exists yet.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, ARENAS);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_FROM_BYTES);
+    }
 }
 
 fn main() -> ExitCode {

@@ -4,6 +4,7 @@
 
 pub mod alerts;
 pub mod api;
+pub mod bearers;
 pub mod capture;
 pub mod formula;
 pub mod instance;

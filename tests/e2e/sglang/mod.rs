@@ -9,12 +9,11 @@ pub mod throughput;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use harness::bearers::{ASKED_FOR, Bearers};
 use harness::instance::{Instance, only};
 use harness::place::Place;
 use harness::server::Server;
 use harness::wait_for;
-
-use secrets::Bearers;
 
 /// How many times as fast as captured counters grow.
 pub const GROWTH: f64 = 10.0;
@@ -63,7 +62,7 @@ impl Scene {
             let two = |capture: &str| capture.contains("dp2");
             let more = |capture| {
                 if two(capture) {
-                    &["--dp", "2", "--api-key", secrets::ASKED_FOR][..]
+                    &["--dp", "2", "--api-key", ASKED_FOR][..]
                 } else {
                     &[]
                 }
