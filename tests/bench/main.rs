@@ -8,6 +8,7 @@ mod meter;
 mod report;
 mod rivals;
 mod scene;
+mod sixteen;
 
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ use scene::Scene;
 
 /// Length of the measurement, unless BENCH_SECONDS says otherwise.
 const SECONDS: u64 = 300;
+/// The same of the sixteen servers, at most.
+const SIXTEEN_SECONDS: u64 = 120;
 /// Time for starts, first definitions and caches, which are not the steady state.
 const WARM_UP: Duration = Duration::from_secs(45);
 
@@ -33,6 +36,12 @@ fn main() -> anyhow::Result<()> {
         Err(_) => SECONDS,
     };
     let place = Place::prepare()?;
+    // For a look at one part alone.
+    if std::env::var("BENCH_ONLY").is_ok_and(|only| only == "sixteen") {
+        let sixteen = sixteen::measure(&place, seconds.min(SIXTEEN_SECONDS))?;
+        sixteen.print();
+        return sixteen.judge();
+    }
     let scene = Scene::start(&place)?;
     let nvitop = NvitopExporter::start(&place, &scene.scenario)?;
     let prometheus = Prometheus::start(&place, &scene.ports())?;
@@ -63,5 +72,9 @@ fn main() -> anyhow::Result<()> {
     let allocations = scene.count_allocations(&place)?;
     let report = Report::new(&before, &after, &latency, grown, allocations);
     report.print();
-    report.judge()
+    drop((scene, nvitop, prometheus));
+    let sixteen = sixteen::measure(&place, seconds.min(SIXTEEN_SECONDS))?;
+    sixteen.print();
+    report.judge()?;
+    sixteen.judge()
 }
