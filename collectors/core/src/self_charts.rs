@@ -64,7 +64,7 @@ static DURATION: Chart = Chart {
     id: "duration",
     context: "netdata.rs_d_job_duration",
     family: "rs.d",
-    title: "Duration of a job's tick",
+    title: "Duration of the tick of a job",
     units: "milliseconds",
     kind: Kind::Line,
     priority: 146_011,

@@ -2,8 +2,9 @@
 
 use netdata_plugin::chart::{Chart, Dim, Kind};
 
-/// Position of the first chart; the others follow in the order of this file. Above those of processes.
-const PRIORITY: u32 = 70_300;
+/// Position of the first chart; the others follow in the order of this file: below what the server says itself, above its
+/// processes.
+const PRIORITY: u32 = 70_370;
 
 /// `usedGpuMemory` of NVML's process lists, bytes, summed over the server's processes. One chart for each server and
 /// GPU.

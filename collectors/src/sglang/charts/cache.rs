@@ -119,7 +119,7 @@ pub static HICACHE_TOKENS: Chart = Chart {
     id: "hicache_tokens",
     context: "sglang.hicache_tokens",
     family: "hicache",
-    title: "Tokens in the host's cache",
+    title: "Tokens in the cache of the host",
     units: "tokens",
     kind: Kind::Line,
     priority: CACHE + 7,

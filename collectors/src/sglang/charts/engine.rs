@@ -11,7 +11,7 @@ pub static ENGINE_TIME: Chart = Chart {
     id: "engine_time",
     context: "sglang.engine_time",
     family: "engine",
-    title: "Time of the scheduler's main thread",
+    title: "Time of the main thread of the scheduler",
     units: "percentage",
     kind: Kind::Stacked,
     priority: ENGINE,
