@@ -125,11 +125,7 @@ fn run(args: &Args, agent: Agent, config: config::Source) -> anyhow::Result<()> 
     let context = Context {
         proc_root: host_proc(agent.host_prefix.as_deref()),
         gpu_usage: Arc::default(),
-        host_probe: Arc::new(host_probe::HostProbe::new(
-            std::env::var_os("NETDATA_RUN_DIR")
-                .as_deref()
-                .map(Path::new),
-        )),
+        host_probe: Arc::new(host_probe::HostProbe::of_the_agent()),
         inference: Arc::default(),
         config,
     };

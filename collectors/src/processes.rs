@@ -12,4 +12,4 @@ pub use users::tests;
 pub use sockets::{Listener, Listeners};
 pub use stat::Stat;
 pub use table::{ProcessTable, page_bytes, ticks_per_second};
-pub use users::{Users, effective_uid, owner};
+pub use users::{Users, effective_uid, is_hidden, owner};

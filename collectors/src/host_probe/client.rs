@@ -75,6 +75,13 @@ enum Answer {
 }
 
 impl HostProbe {
+    /// The probe whose socket lies in the run directory that the agent names in our environment.
+    #[must_use]
+    pub fn of_the_agent() -> Self {
+        let run_dir = std::env::var_os("NETDATA_RUN_DIR");
+        Self::new(run_dir.as_deref().map(Path::new))
+    }
+
     /// The probe whose socket lies in the agent's run directory.
     #[must_use]
     pub fn new(run_dir: Option<&Path>) -> Self {
@@ -134,6 +141,12 @@ impl HostProbe {
     #[must_use]
     pub fn pss_bytes(&self, id: ProcessId) -> Option<u64> {
         self.ask(&Request::Pss(id)).ok()?.first()?.parse().ok()
+    }
+
+    /// Whose a process is, in the host's numbers: inside the container every other user is hidden.
+    #[must_use]
+    pub fn owner(&self, id: ProcessId) -> Option<u32> {
+        self.ask(&Request::Owner(id)).ok()?.first()?.parse().ok()
     }
 
     /// `CUDA_VISIBLE_DEVICES` and `SLURM_JOB_ID` of a process, where it has them.

@@ -2,7 +2,8 @@
 //! a rootless container `/proc/PID/{fd,io,environ,smaps_rollup}` are closed even for the user's own.
 //!
 //! [`serve`] is the probe, run as `rs.d.plugin --host-probe SOCKET` beside the container by the launcher;
-//! [`HostProbe`] asks it from inside. It answers its own user only, about that user's processes only.
+//! [`HostProbe`] asks it from inside. It answers its own user only, about that user's processes only;
+//! of others it says no more than whose they are.
 
 mod client;
 mod log_tail;

@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 
 use super::protocol::ProcessId;
-use crate::processes::{Listeners, Stat};
+use crate::processes::{Listeners, Stat, effective_uid};
 
 /// Most addresses told of one process; a server has one to ten.
 const MAX_ADDRESSES: usize = 64;
@@ -31,6 +31,18 @@ pub struct Usage {
     pub read_bytes: Option<u64>,
     /// `write_bytes`, likewise.
     pub write_bytes: Option<u64>,
+}
+
+/// The effective user of the process `id` below the /proc at `root`, whoever that is.
+#[must_use]
+pub fn owner(root: &Path, id: ProcessId) -> Option<u32> {
+    let started = || {
+        let stat = fs::read(root.join(format!("{}/stat", id.pid))).ok()?;
+        Some(Stat::parse(&stat)?.start_ticks)
+    };
+    let uid = effective_uid(root, id.pid)?;
+    // Looked at last: it was this very process that was asked about.
+    (started() == Some(id.start_ticks)).then_some(uid)
 }
 
 /// An open process.

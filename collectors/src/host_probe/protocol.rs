@@ -39,6 +39,8 @@ pub enum Request {
     Usage(Vec<ProcessId>),
     /// Proportional set size: memory, with each shared page divided among those who share it.
     Pss(ProcessId),
+    /// Whose a process is, in the host's numbers. Asked of any user's: outside the container everybody sees that.
+    Owner(ProcessId),
     /// `CUDA_VISIBLE_DEVICES` and `SLURM_JOB_ID`.
     Place(ProcessId),
     /// The engine's statistics lines that its log gained since the cursor.
@@ -72,6 +74,7 @@ impl fmt::Display for Request {
                 ids.iter().try_for_each(|id| write!(f, " {id}"))
             }
             Self::Pss(id) => write!(f, "pss {id}"),
+            Self::Owner(id) => write!(f, "owner {id}"),
             Self::Place(id) => write!(f, "place {id}"),
             Self::Log(id, cursor) => write!(f, "log {id} {cursor}"),
         }
@@ -96,6 +99,7 @@ impl FromStr for Request {
         let request = match verb {
             "listening" => Self::Listening(id),
             "pss" => Self::Pss(id),
+            "owner" => Self::Owner(id),
             "place" => Self::Place(id),
             "log" => Self::Log(id, words.next().ok_or(())?.parse()?),
             _ => return Err(()),
@@ -123,6 +127,7 @@ mod tests {
             Request::Usage(vec![ID, ID]),
             Request::Usage(vec![]),
             Request::Pss(ID),
+            Request::Owner(ID),
             Request::Place(ID),
             Request::Log(ID, Cursor::default()),
         ] {

@@ -18,7 +18,7 @@ use nix::sys::socket::{self as net, AddressFamily, Backlog, SockFlag, SockType, 
 use nix::sys::stat::{Mode, fchmod};
 
 use super::log_tail;
-use super::process::Process;
+use super::process::{self, Process};
 use super::protocol::{DATA, ERROR, GREETING, MAX_REQUEST, OK, ProcessId, Request};
 use super::slow::Slow;
 
@@ -145,7 +145,7 @@ impl Answerer {
     }
 
     /// Writes the lines of the answer, or says why there is none. A process that is not the user's own is
-    /// answered as one that does not exist.
+    /// answered as one that does not exist, but for the question whose it is.
     fn answer(
         &self,
         request: &Request,
@@ -177,6 +177,10 @@ impl Answerer {
                 let process = open(id)?;
                 let pss = self.pss.get(*id, || process.pss_bytes());
                 say(&pss.ok_or("not read yet, or not readable")?.to_string());
+            }
+            Request::Owner(id) => {
+                let uid = process::owner(root, *id).ok_or("no such process")?;
+                say(&uid.to_string());
             }
             Request::Place(id) => {
                 for (name, value) in open(id)?.place() {

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use super::read::{Progress, Trouble};
 use super::reading::Reading;
 use super::snapshot::Snapshot;
+use crate::host_probe::HostProbe;
 
 /// The call under way until the first one is told.
 pub const STARTING: &str = "starting";
@@ -60,7 +61,8 @@ pub fn serve() -> anyhow::Result<()> {
     let mut lines = stdin().lock().lines();
     let settings = lines.next().context("no settings on standard input")??;
     let settings = serde_json::from_str(&settings).context("settings that are none")?;
-    let mut reading = Reading::open(settings, Arc::new(Progress::told()))?;
+    let probe = Arc::new(HostProbe::of_the_agent());
+    let mut reading = Reading::open(settings, probe, Arc::new(Progress::told()))?;
     for line in lines {
         line?;
         match reading.read(Instant::now()) {

@@ -4,6 +4,7 @@ mod board;
 mod charts;
 mod health;
 pub mod helper;
+mod owners;
 mod peers;
 mod processes;
 mod read;
@@ -13,6 +14,7 @@ mod record_board;
 mod record_health;
 mod record_links;
 mod snapshot;
+mod twice;
 mod usage;
 mod watch;
 mod worker;
@@ -20,7 +22,7 @@ mod xid;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netdata_plugin::frame::Frame;
 use netdata_plugin::module::{Collector, Discover, Job, Tick};
@@ -28,10 +30,12 @@ use serde::Deserialize;
 
 use crate::config::{self, Configured, Kind, Live, Patterns, Seconds, Selection};
 use crate::gpu_usage;
+use crate::host_probe::HostProbe;
 use crate::inference_status;
 use crate::modules::{Context, Module};
 use reading::Settings;
 use record::{Instances, beside_peers, record};
+use twice::Twice;
 use usage::usage;
 use watch::Watch;
 
@@ -89,6 +93,7 @@ struct Gpus {
     proc_root: PathBuf,
     gpu_usage: Arc<gpu_usage::Slot>,
     inference: Arc<inference_status::Slot>,
+    host_probe: Arc<HostProbe>,
 }
 
 impl Gpus {
@@ -98,6 +103,7 @@ impl Gpus {
             proc_root: context.proc_root.clone(),
             gpu_usage: Arc::clone(&context.gpu_usage),
             inference: Arc::clone(&context.inference),
+            host_probe: Arc::clone(&context.host_probe),
         }
     }
 }
@@ -111,6 +117,7 @@ impl Discover for Gpus {
         let proc_root = self.proc_root.clone();
         let gpu_usage = Arc::clone(&self.gpu_usage);
         let inference = Arc::clone(&self.inference);
+        let host_probe = Arc::clone(&self.host_probe);
         let start = move || {
             let settings = Settings {
                 library: options.library,
@@ -127,10 +134,11 @@ impl Discover for Gpus {
                 events: true,
             };
             let collector = GpuCollector {
-                watch: Watch::open(settings, watch::this_program())?,
+                watch: Watch::open(settings, host_probe, watch::this_program())?,
                 instances: Instances::new(options.held_idle_after.get()),
                 gpu_usage,
                 inference,
+                twice: Twice::new(Instant::now()),
             };
             Ok(Box::new(collector) as Box<dyn Collector>)
         };
@@ -147,10 +155,12 @@ struct GpuCollector {
     instances: Instances,
     gpu_usage: Arc<gpu_usage::Slot>,
     inference: Arc<inference_status::Slot>,
+    twice: Twice,
 }
 
 impl Collector for GpuCollector {
     fn collect(&mut self, tick: Tick, frame: &mut Frame) -> anyhow::Result<()> {
+        self.twice.look(tick.now);
         match self.watch.tick(tick) {
             Ok(Some(snapshot)) => {
                 record(snapshot, &mut self.instances, frame);

@@ -9,7 +9,8 @@ use procfs::process::Process as ProcProcess;
 
 use super::snapshot::{Holding, Process, Processes};
 use crate::gpu_usage::Kind;
-use crate::processes::{Users, owner};
+use crate::host_probe::ProcessId;
+use crate::processes::Users;
 
 /// The kernel cuts names at this length.
 const COMM_LEN: usize = 15;
@@ -17,15 +18,31 @@ const COMM_LEN: usize = 15;
 /// Longest name charted.
 const MAX_NAME: usize = 40;
 
+/// What users are called.
+#[derive(Clone, Copy)]
+pub struct Names<'a> {
+    /// Which of them may be shown, and how.
+    pub users: &'a Users,
+    /// Whose a process is.
+    pub whose: &'a dyn Fn(ProcessId) -> Option<u32>,
+}
+
 /// Looks up every row, then sums by command and user: the `top` largest, and the rest as other.
-pub fn resolve(mut rows: Vec<Process>, proc_root: &Path, users: &Users, top: usize) -> Processes {
+pub fn resolve(
+    mut rows: Vec<Process>,
+    proc_root: &Path,
+    Names { users, whose }: Names<'_>,
+    top: usize,
+) -> Processes {
     let mut unresolved = 0;
     for row in &mut rows {
         match look_up(proc_root, row.pid) {
             Some((name, start_ticks)) => {
                 row.name = Some(name);
                 row.start_ticks = Some(start_ticks);
-                row.user = Some(printable(&users.shown(owner(proc_root, row.pid))));
+                let pid = row.pid;
+                let uid = whose(ProcessId { pid, start_ticks });
+                row.user = Some(printable(&users.shown(uid)));
             }
             None => unresolved += 1,
         }
@@ -173,7 +190,7 @@ mod tests {
         let found = resolve(
             vec![process(42, Some(5))],
             root.path(),
-            &users(root.path()),
+            names(&users(root.path()), &|_| Some(7)),
             10,
         );
         assert_eq!(found.rows[0].name.as_deref(), Some("python3"));
@@ -185,6 +202,10 @@ mod tests {
 
     fn users(root: &Path) -> Users {
         Users::new(root, 4711)
+    }
+
+    fn names<'a>(users: &'a Users, whose: &'a dyn Fn(ProcessId) -> Option<u32>) -> Names<'a> {
+        Names { users, whose }
     }
 
     #[test]
@@ -224,7 +245,7 @@ mod tests {
         let found = resolve(
             vec![process(7, Some(5)), process(8, Some(6))],
             root.path(),
-            &users(root.path()),
+            names(&users(root.path()), &|_| Some(7)),
             10,
         );
         assert_eq!(found.unresolved, Some(2));

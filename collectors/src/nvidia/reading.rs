@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
-use super::processes;
+use super::owners::Owners;
+use super::processes::{self, Names};
 use super::read::{Progress, Reader, Trouble};
 use super::snapshot::{Identity, Processes, Snapshot};
 use crate::config::Selection;
+use crate::host_probe::HostProbe;
 use crate::processes::Users;
 
 /// What a reading needs to know.
@@ -42,6 +44,7 @@ pub struct Reading {
     pub reader: Reader,
     settings: Settings,
     users: Users,
+    owners: Owners,
 }
 
 impl Reading {
@@ -49,13 +52,18 @@ impl Reading {
     ///
     /// # Errors
     /// As [`Reader::open`].
-    pub fn open(settings: Settings, progress: Arc<Progress>) -> anyhow::Result<Self> {
+    pub fn open(
+        settings: Settings,
+        probe: Arc<HostProbe>,
+        progress: Arc<Progress>,
+    ) -> anyhow::Result<Self> {
         let mut users = Users::new(&settings.proc_root, geteuid().as_raw());
         if settings.identify_users {
             users = users.identifying(&settings.proc_root);
         }
         Ok(Self {
             reader: Reader::open(&settings, progress)?,
+            owners: Owners::new(settings.proc_root.clone(), probe),
             settings,
             users,
         })
@@ -74,7 +82,11 @@ impl Reading {
         } = &self.settings;
         let resolve = |rows| {
             if *look_up {
-                processes::resolve(rows, proc_root, &self.users, *top_processes)
+                let names = Names {
+                    users: &self.users,
+                    whose: &|id| self.owners.of(id),
+                };
+                processes::resolve(rows, proc_root, names, *top_processes)
             } else {
                 Processes {
                     rows,

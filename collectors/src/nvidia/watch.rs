@@ -15,6 +15,7 @@ use super::read::{Events, Place, READING_PROC, Trouble};
 use super::reading::Settings;
 use super::snapshot::{Gpu, Identity, Snapshot, State};
 use super::worker::{Reply, Worker};
+use crate::host_probe::HostProbe;
 
 /// A call that takes longer hangs.
 const HANGS_AFTER: Duration = Duration::from_secs(5);
@@ -63,9 +64,13 @@ impl Watch {
     ///
     /// # Errors
     /// As [`super::read::Reader::open`].
-    pub fn open(settings: Settings, program: PathBuf) -> anyhow::Result<Self> {
+    pub fn open(
+        settings: Settings,
+        probe: Arc<HostProbe>,
+        program: PathBuf,
+    ) -> anyhow::Result<Self> {
         let mut watch = Self {
-            own: Worker::thread(settings.clone())?,
+            own: Worker::thread(settings.clone(), probe)?,
             settings,
             program,
             events: Arc::new(Events::none()),

@@ -15,6 +15,7 @@ use super::helper;
 use super::read::{Events, Progress, Trouble};
 use super::reading::{Reading, Settings};
 use super::snapshot::Snapshot;
+use crate::host_probe::HostProbe;
 
 /// The driver's library is on the stack of this thread.
 const STACK_BYTES: usize = 1024 * 1024;
@@ -63,7 +64,7 @@ impl Worker {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn thread(settings: Settings) -> anyhow::Result<Self> {
+    pub fn thread(settings: Settings, probe: Arc<HostProbe>) -> anyhow::Result<Self> {
         let (ask, asked) = sync_channel::<Instant>(1);
         let (tell, replies) = channel();
         let progress = Arc::new(Progress::default());
@@ -74,7 +75,7 @@ impl Worker {
             .stack_size(STACK_BYTES)
             .spawn(move || {
                 netdata_plugin::log::set_scope("nvidia", "gpus");
-                let opened = Reading::open(settings, Arc::clone(&theirs));
+                let opened = Reading::open(settings, probe, Arc::clone(&theirs));
                 theirs.ends();
                 let (reply, reading) = match opened {
                     Ok(reading) => {

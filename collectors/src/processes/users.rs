@@ -27,11 +27,29 @@ pub fn owner(proc_root: &Path, pid: u32) -> Option<u32> {
     slice_uid(&groups).or(Some(OVERFLOW_UID))
 }
 
-/// The user in a path of control groups, `/user.slice/user-1000.slice/…`.
+/// Whether that is no user, but what stands for all that our user namespace hides.
+#[must_use]
+pub fn is_hidden(uid: u32) -> bool {
+    uid == OVERFLOW_UID
+}
+
+/// The user in a path of control groups: of a login session, `/user.slice/user-1000.slice/…`, or of a batch job,
+/// `/slurm/uid_1000/job_7/…`. The first one counts: below, users name groups as they like.
 fn slice_uid(groups: &str) -> Option<u32> {
-    let mut parts = groups.lines().flat_map(|line| line.split('/'));
-    let uid = parts.find_map(|part| part.strip_prefix("user-")?.strip_suffix(".slice"))?;
-    uid.parse().ok()
+    let of_path = |path: &str| {
+        let mut parts = path.split('/').peekable();
+        while let Some(part) = parts.next() {
+            let session = part.strip_prefix("user-");
+            let session = session.and_then(|part| part.strip_suffix(".slice"));
+            let job = parts.peek().filter(|_| part.starts_with("slurm"));
+            let job = job.and_then(|part| part.strip_prefix("uid_"));
+            if let Some(uid) = session.or(job) {
+                return uid.parse().ok();
+            }
+        }
+        None
+    };
+    groups.lines().find_map(of_path)
 }
 
 /// Names for the label `user`: our own user's, and nobody else's.
@@ -207,7 +225,19 @@ pub mod tests {
         proc.file("11/status", hidden);
         proc.file("11/cgroup", "0::/system.slice/docker-3.scope\n");
         proc.file("12/status", hidden);
+        proc.file("13/status", hidden);
+        proc.file(
+            "13/cgroup",
+            "9:cpuset:/slurm_node7/uid_1004/job_88/step_0\n0::/system.slice/slurmd.service\n",
+        );
+        proc.file("14/status", hidden);
+        proc.file(
+            "14/cgroup",
+            "0::/user.slice/user-1005.slice/slurm/uid_0/user-0.slice\n",
+        );
         assert_eq!(owner(proc.path(), 10), Some(1003));
+        assert_eq!(owner(proc.path(), 13), Some(1004));
+        assert_eq!(owner(proc.path(), 14), Some(1005));
         assert_eq!(owner(proc.path(), 11), Some(65534));
         assert_eq!(owner(proc.path(), 12), None);
     }

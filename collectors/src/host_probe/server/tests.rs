@@ -185,6 +185,19 @@ fn a_process_of_another_user_is_answered_as_one_that_does_not_exist() {
 }
 
 #[test]
+fn whose_a_process_is_is_told_of_anybodys_and_nothing_of_one_that_is_gone() {
+    let (probe, init) = (Probe::start(), id(1));
+    assert_eq!(probe.client().owner(init), Some(0));
+    let own = nix::unistd::geteuid().as_raw();
+    assert_eq!(probe.client().owner(id(std::process::id())), Some(own));
+    let gone = ProcessId {
+        start_ticks: init.start_ticks + 1,
+        ..init
+    };
+    assert_eq!(probe.client().owner(gone), None);
+}
+
+#[test]
 fn without_a_probe_nothing_is_known_and_one_that_comes_is_found() {
     let dir = tempfile::tempdir().unwrap();
     let (client, this) = (HostProbe::new(Some(dir.path())), id(std::process::id()));

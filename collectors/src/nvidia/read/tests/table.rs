@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use netdata_plugin::frame::Frame;
 
 use super::simulated::{Simulated, TWO};
-use crate::nvidia::processes::resolve;
+use crate::nvidia::processes::{Names, resolve};
 use crate::nvidia::record::{Instances, record};
 use crate::nvidia::snapshot::Snapshot;
-use crate::processes::Users;
+use crate::processes::{Users, owner};
 
 /// Contexts with at least one value in the second of two readings.
 fn charted(scenario: &str) -> BTreeSet<String> {
@@ -21,12 +21,16 @@ fn charted(scenario: &str) -> BTreeSet<String> {
     let mut instances = Instances::default();
     let mut frame = Frame::default();
     let users = Users::new(Path::new("/proc"), 0);
+    let names = Names {
+        users: &users,
+        whose: &|id| owner(Path::new("/proc"), id.pid),
+    };
     let until = Instant::now() + Duration::from_secs(20);
     loop {
         let mut gpus = simulated.read(&mut reader, 10).unwrap();
         for gpu in &mut gpus {
             let rows = gpu.processes.take().map(|read| read.rows);
-            gpu.processes = rows.map(|rows| resolve(rows, Path::new("/proc"), &users, 10));
+            gpu.processes = rows.map(|rows| resolve(rows, Path::new("/proc"), names, 10));
         }
         let events = gpus.iter().any(|gpu| gpu.xids.is_some());
         frame.clear();
