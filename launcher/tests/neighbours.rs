@@ -4,14 +4,10 @@
 
 mod lab;
 
-use std::fs;
-use std::process::Command;
-
-use lab::{Lab, said};
+use lab::Lab;
 
 /// Brings up loopback and starts a stand-in at Netdata's port.
-const NEIGHBOUR: &str = r#"set -e
-python3 -c "import fcntl,socket,struct
+const NEIGHBOUR: &str = r#"python3 -c "import fcntl,socket,struct
 fcntl.ioctl(socket.socket(), 0x8914, struct.pack('16sh14x', b'lo', 0x41))"
 $lab/netdata $lab/netdata.py 19999 2>/dev/null & other=$!
 trap 'kill $other' EXIT
@@ -21,35 +17,10 @@ for i in $(seq 100); do $lab/netdata -c "import socket; socket.create_connection
 #[test]
 fn a_start_offers_the_netdata_that_runs_already_instead_of_a_second_one() {
     let lab = Lab::answering();
-    let launcher = lab.command(&[]);
-    let words: Vec<&str> = launcher
-        .get_args()
-        .map(|word| word.to_str().unwrap())
-        .collect();
-    let port = fs::read_to_string(lab.path("port")).unwrap();
-    let start = format!(
-        "{} {} start --listen 127.0.0.1 --port {port} --image {}",
-        launcher.get_program().to_str().unwrap(),
-        words.join(" "),
-        lab.path("image.sif").display()
-    );
-    let script = format!(
-        "lab={}\n{NEIGHBOUR}\
-         {start} && exit 7; [ -e $lab/home/netdata.pid ] && exit 8\n\
-         {start} --beside-another\n\
-         {} {} stop\n",
-        lab.path("").display(),
-        launcher.get_program().to_str().unwrap(),
-        words.join(" "),
-    );
-    let mut command = Command::new("unshare");
-    command
-        .args(["--user", "--map-root-user", "--net", "/bin/sh", "-c"])
-        .arg(script);
-    for (name, value) in launcher.get_envs() {
-        command.env(name, value.unwrap_or_default());
-    }
-    let (code, text) = said(&command.output().unwrap());
+    let script = "$start && exit 7; [ -e $lab/home/netdata.pid ] && exit 8\n\
+                  $start --beside-another\n\
+                  $launcher stop\n";
+    let (code, text) = lab.in_namespaces(&["--net"], &(NEIGHBOUR.to_owned() + script));
     assert_eq!(code, Some(0), "{text}");
     assert!(
         text.contains("another Netdata already runs on this machine: Netdata v0.0.1"),

@@ -6,50 +6,24 @@
 mod lab;
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use lab::{Lab, RUNS, said};
+use lab::{Lab, RUNS};
 
-/// Runs `script` with the lab's home on a file system of 16 MiB, as root of a user namespace; `$launcher` is the
-/// launcher with this home.
+/// Runs `script` with the lab's home on a file system of 16 MiB.
 fn on_a_small_disk(lab: &Lab, script: &str) -> (Option<i32>, String) {
     fs::create_dir_all(lab.path("home")).unwrap();
-    let launcher = lab.command(&[]);
-    let words: Vec<String> = launcher
-        .get_args()
-        .map(|word| word.to_str().unwrap().to_owned())
-        .collect();
-    let program = launcher.get_program().to_str().unwrap();
-    let preamble = format!(
-        "set -e; mount -t tmpfs -o size=16m tmpfs {home}; chmod 700 {home}; home={home}; \
-         launcher='{program} {words}'\n\
-         until_said() {{ for i in $(seq 150); do $launcher status >$home/../said 2>&1 || :; \
-         grep -q \"$1\" $home/../said && return; sleep 0.2; done; cat $home/../said; echo \"never: $1\"; exit 9; }}\n",
-        home = lab.path("home").display(),
-        words = words.join(" ")
-    );
-    let mut command = Command::new("unshare");
-    command
-        .args(["--user", "--map-root-user", "--mount", "/bin/sh", "-c"])
-        .arg(preamble + script);
-    for (name, value) in launcher.get_envs() {
-        command.env(name, value.unwrap_or_default());
-    }
-    said(&command.output().unwrap())
-}
-
-fn start_words(lab: &Lab) -> String {
-    let port = fs::read_to_string(lab.path("port")).unwrap();
-    let image = lab.path("image.sif").display().to_string();
-    format!("start --listen 127.0.0.1 --port {port} --image {image}")
+    let preamble = "home=$lab/home; mount -t tmpfs -o size=16m tmpfs $home; chmod 700 $home\n\
+         until_said() { for i in $(seq 150); do $launcher status >$lab/said 2>&1 || :; \
+         grep -q \"$1\" $lab/said && return; sleep 0.2; done; cat $lab/said; echo \"never: $1\"; exit 9; }\n";
+    lab.in_namespaces(&["--mount"], &(preamble.to_owned() + script))
 }
 
 #[test]
 fn a_full_disk_pauses_netdata_and_room_lets_it_go_on() {
     let lab = Lab::answering();
-    let script = format!(
-        "$launcher {}\n\
+    let script = "$start\n\
          head -c 16400000 /dev/zero >$home/filler\n\
          until_said 'Netdata is paused: .* of the disk'\n\
          $launcher status && exit 8\n\
@@ -63,10 +37,8 @@ fn a_full_disk_pauses_netdata_and_room_lets_it_go_on() {
          head -c 16400000 /dev/zero >$home/filler\n\
          until_said 'Netdata is paused'\n\
          $launcher stop\n\
-         rm $home/filler\n",
-        start_words(&lab)
-    );
-    let (code, text) = on_a_small_disk(&lab, &script);
+         rm $home/filler\n";
+    let (code, text) = on_a_small_disk(&lab, script);
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("Netdata has stopped"), "{text}");
 }

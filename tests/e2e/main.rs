@@ -6,6 +6,7 @@ mod agreement;
 mod alerts;
 mod binaries;
 mod energy;
+mod faults;
 mod gpus;
 mod host_probe;
 mod hostile;
@@ -22,6 +23,7 @@ mod servers;
 mod sglang;
 mod streaming;
 mod tarball;
+mod timings;
 mod updates;
 mod withheld;
 
@@ -40,6 +42,9 @@ type On<T> = fn(&T) -> anyhow::Result<()>;
 
 /// The shared instances take minutes to prove what takes minutes: their tests wait side by side.
 const AT_ONCE: usize = 18;
+
+/// A test that nothing may disturb.
+const FIRST: &[(&str, Alone)] = &[("start_status_and_stop_keep_their_times", timings::are_kept)];
 
 const ALONE: &[(&str, Alone)] = &[
     (
@@ -87,6 +92,11 @@ const ALONE: &[(&str, Alone)] = &[
         "an_alert_is_told_once_each_time_and_no_process_shows_where",
         notify::told_once_and_nowhere_shown,
     ),
+    (
+        "stop_leaves_nothing_whichever_process_was_killed",
+        faults::each_process_killed,
+    ),
+    ("a_clock_that_jumps_confuses_nobody", faults::clock_jumps),
     (
         "a_pid_file_with_a_foreign_pid_harms_nobody",
         life_cycle::foreign_pid,
@@ -231,7 +241,8 @@ fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
     if arguments.list {
-        libtest_mimic::run(&arguments, trials(None)).exit();
+        let all = alone(FIRST, None).chain(trials(None));
+        libtest_mimic::run(&arguments, all.collect()).exit();
     }
     let place = match Place::prepare() {
         Ok(place) => Arc::new(place),
@@ -255,8 +266,12 @@ fn main() {
             })),
         })
     };
+    let first = libtest_mimic::run(&arguments, alone(FIRST, Some(&lab)).collect());
     let conclusion = libtest_mimic::run(&arguments, trials(Some(&lab)));
     drop(lab);
+    if !conclusion.has_failed() {
+        first.exit();
+    }
     conclusion.exit();
 }
 
@@ -294,11 +309,18 @@ fn side_by_side<T: 'static>(
 fn trials(setting: Option<&Arc<Setting>>) -> Vec<Trial> {
     let shared = side_by_side(SHARED, setting, |setting| &setting.lab);
     let played = side_by_side(PLAYED, setting, |setting| &setting.scene);
-    let alone = ALONE.iter().map(|(name, test)| {
+    shared.chain(played).chain(alone(ALONE, setting)).collect()
+}
+
+/// Tests that each have an instance of their own.
+fn alone(
+    tests: &'static [(&str, Alone)],
+    setting: Option<&Arc<Setting>>,
+) -> impl Iterator<Item = Trial> {
+    tests.iter().map(move |(name, test)| {
         let setting = setting.map(Arc::clone);
         Trial::test(*name, move || {
             test(&setting.ok_or("no place")?.place).map_err(|error| failed(&error))
         })
-    });
-    shared.chain(played).chain(alone).collect()
+    })
 }

@@ -221,7 +221,7 @@ impl Prepared {
                 continue;
             }
             bail!(
-                "the plugin does not run in {}:\n  {text}",
+                "the plugin does not run in {}:\n  {text}\nlauncher doctor looks for the cause",
                 self.container.image.display()
             );
         }

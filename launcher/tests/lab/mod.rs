@@ -72,7 +72,8 @@ impl Lab {
             "lab={}\n\
              for word; do case $word in *.sif) image=$word;; esac; done\n\
              case \"$1 $*\" in\n\
-             pull*) [ -e $lab/registry ] && exec cp $lab/registry \"$3\"\n\
+             pull*) [ -x $lab/pull ] && exec $lab/pull \"$3\"\n\
+             [ -e $lab/registry ] && exec cp $lab/registry \"$3\"\n\
              echo 'FATAL:   lookup registry.example: no such host' >&2; exit 255;;\n\
              exec*--version) {plugin};;\n\
              exec*' -V') grep -o 'netdata v[0-9.]*' -a \"$image\";;\n\
@@ -115,6 +116,34 @@ impl Lab {
 
     pub fn run(&self, words: &[&str]) -> (Option<i32>, String) {
         said(&self.command(words).output().unwrap())
+    }
+
+    /// Runs a shell script as root of a user namespace with further private ones (`--mount`, `--net`), in which only
+    /// the script's commands see what it mounts and sets. It knows `$lab`, `$launcher` (with this home) and `$start`.
+    pub fn in_namespaces(&self, namespaces: &[&str], script: &str) -> (Option<i32>, String) {
+        let launcher = self.command(&[]);
+        let words: Vec<&str> = launcher
+            .get_args()
+            .map(|word| word.to_str().unwrap())
+            .collect();
+        let preamble = format!(
+            "set -e; lab={}; launcher='{} {}'\n\
+             start=\"$launcher start --listen 127.0.0.1 --port {} --image $lab/image.sif\"\n",
+            self.dir.path().display(),
+            launcher.get_program().to_str().unwrap(),
+            words.join(" "),
+            self.port
+        );
+        let mut command = Command::new("unshare");
+        command
+            .args(["--user", "--map-root-user"])
+            .args(namespaces)
+            .args(["/bin/sh", "-c"])
+            .arg(preamble + script);
+        for (name, value) in launcher.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        said(&command.stdin(Stdio::null()).output().unwrap())
     }
 
     pub fn start(&self, more: &[&str]) -> Command {
