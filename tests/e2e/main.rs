@@ -5,6 +5,7 @@
 mod agreement;
 mod alerts;
 mod binaries;
+mod cost;
 mod energy;
 mod faults;
 mod gpus;
@@ -58,6 +59,10 @@ const ALONE: &[(&str, Alone)] = &[
     (
         "what_the_launcher_binds_needs_no_newer_glibc_than_2_28",
         binaries::need_glibc_2_28,
+    ),
+    (
+        "a_tick_of_eight_gpus_costs_200_us_and_a_third_of_the_process_lists",
+        cost::of_eight_gpus,
     ),
     (
         "a_machine_without_gpu_gets_everything_else",

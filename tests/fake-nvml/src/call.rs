@@ -113,7 +113,7 @@ fn initialised() -> Answer {
 
 fn guarded(body: impl FnOnce() -> Answer) -> u32 {
     // What a panic could leave half-written belongs to the caller, who learns of the error.
-    match catch_unwind(AssertUnwindSafe(body)) {
+    match call_log::timed(|| catch_unwind(AssertUnwindSafe(body))) {
         Ok(Ok(())) => 0,
         Ok(Err(Code(code))) => code,
         Err(_) => UNKNOWN.0,

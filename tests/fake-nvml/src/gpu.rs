@@ -276,7 +276,7 @@ gpus:
                 xids: vec![],
                 mig: None,
                 model: gpu.gpu.model.clone(),
-                odd: gpu.gpu.odd.clone(),
+                odd: gpu.gpu.odd,
                 ..*gpu.gpu
             };
             let gpu = GpuNow {

@@ -1,0 +1,225 @@
+//! What reading eight GPUs costs: our own CPU time for a tick without the library's part, the calls by kind, and
+//! lists of processes, which hold up the driver, beside nvitop-exporter on the same simulated library.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, ensure};
+use harness::place::{Place, free_port};
+use harness::wait_for;
+use procfs::process::Process;
+
+/// Our own CPU time for one tick that reads eight GPUs, charts them and writes it out.
+const TICK_AT_MOST_US: f64 = 200.0;
+/// How many times fewer lists of processes than nvitop-exporter asks for.
+const FEWER_LISTS: f64 = 3.0;
+
+/// A stretch of ticks that is measured on its own: others on the machine disturb some of them, not all. Short
+/// enough to have none of the readings of every ten seconds in it.
+const STRETCH: Duration = Duration::from_secs(4);
+const STRETCHES: usize = 5;
+/// First calls, definitions of charts, and pages touched for the first time.
+const WARM_UP: Duration = Duration::from_secs(8);
+
+/// Calls by name, and their CPU time.
+type Calls = BTreeMap<String, f64>;
+
+/// The lists of processes among them, a second.
+fn lists(calls: &Calls) -> f64 {
+    let lists = calls
+        .iter()
+        .filter(|(name, _)| name.contains("RunningProcess"));
+    lists.map(|(_, calls)| calls).sum()
+}
+
+/// Measures three at once: a plugin that never lists processes, for the cost of a tick; one as it is by default,
+/// and nvitop-exporter as it is by default, for the calls.
+pub fn of_eight_gpus(place: &Place) -> anyhow::Result<()> {
+    let dir = place.dir.join("cost");
+    place.make_dir(&dir)?;
+    let scenario = dir.join("eight-gpus.yaml");
+    place.write(&scenario, &eight_gpus()?)?;
+    let fast = Reader::plugin(place, &dir, &scenario, "fast", "processes_every: 86400\n")?;
+    let whole = Reader::plugin(place, &dir, &scenario, "default", "{}\n")?;
+    let exporter = Reader::exporter(place, &dir, &scenario)?;
+    std::thread::sleep(WARM_UP);
+    wait_for("calls of all three", Duration::from_secs(60), || {
+        [&fast, &whole, &exporter]
+            .iter()
+            .try_for_each(|reader| reader.calls().map(|_| ()))
+    })?;
+
+    let (of_whole, of_exporter) = (whole.calls()?, exporter.calls()?);
+    let began = SystemTime::now();
+    let mut ticks = vec![];
+    for _ in 0..STRETCHES {
+        ticks.push(fast.tick_us(STRETCH)?);
+    }
+    let seconds = began.elapsed()?.as_secs_f64();
+    let of_whole = since(&of_whole, &whole.calls()?, seconds);
+    let of_exporter = since(&of_exporter, &exporter.calls()?, seconds);
+
+    println!("calls a second on 8 GPUs: {:.0}", total(&of_whole));
+    for (name, calls) in &of_whole {
+        println!("{calls:>8.1} {name}");
+    }
+    let fewer = lists(&of_exporter) / lists(&of_whole);
+    println!(
+        "nvitop-exporter: {:.0} calls a second, {:.1} lists of processes; ours {:.1}, {fewer:.1} times fewer",
+        total(&of_exporter),
+        lists(&of_exporter),
+        lists(&of_whole)
+    );
+    let best = ticks.iter().copied().fold(f64::INFINITY, f64::min);
+    println!("own CPU time for a tick of 8 GPUs, µs: {ticks:.0?}, the least {best:.0}");
+    ensure!(lists(&of_whole) > 0.0, "no list of processes was asked for");
+    ensure!(fewer >= FEWER_LISTS, "only {fewer:.1} times fewer lists");
+    ensure!(best <= TICK_AT_MOST_US, "a tick costs {best:.0} µs");
+    Ok(())
+}
+
+/// One who reads the GPUs, ended with this.
+struct Reader {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Reader {
+    fn plugin(
+        place: &Place,
+        dir: &Path,
+        scenario: &Path,
+        name: &str,
+        conf: &str,
+    ) -> anyhow::Result<Self> {
+        let config = dir.join(name);
+        place.make_dir(&config.join("rs.d"))?;
+        place.write(&config.join("rs.d/nvidia.conf"), conf)?;
+        let mut command = place.command(place.dist.join("lib/netdata-launcher/rs.d.plugin"));
+        command.args(["--modules", "nvidia", "--config-dir"]);
+        command.arg(&config);
+        Self::start(place, dir, scenario, name, command)
+    }
+
+    fn exporter(place: &Place, dir: &Path, scenario: &Path) -> anyhow::Result<Self> {
+        let mut command = place.command(place.python.with_file_name("nvitop-exporter"));
+        let port = free_port()?.to_string();
+        command.args(["--bind-address", "127.0.0.1", "--port", &port]);
+        Self::start(place, dir, scenario, "nvitop-exporter", command)
+    }
+
+    fn start(
+        place: &Place,
+        dir: &Path,
+        scenario: &Path,
+        name: &str,
+        mut command: Command,
+    ) -> anyhow::Result<Self> {
+        let log = dir.join(format!("{name}.calls"));
+        let child = command
+            .env("FAKE_NVML_SCENARIO", scenario)
+            .env("FAKE_NVML_CALL_LOG", &log)
+            .env("LD_LIBRARY_PATH", place.dist.join("simulated"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        Ok(Self { child, log })
+    }
+
+    fn calls(&self) -> anyhow::Result<Calls> {
+        let text =
+            std::fs::read_to_string(&self.log).with_context(|| self.log.display().to_string())?;
+        text.lines()
+            .map(|line| {
+                let (name, count) = line.split_once(' ')?;
+                Some((name.to_owned(), count.parse().ok()?))
+            })
+            .collect::<Option<Calls>>()
+            .filter(|calls| !calls.is_empty())
+            .context("half a log of calls")
+    }
+
+    /// CPU time of its threads that have to do with GPUs, without that of the library, for each tick.
+    fn tick_us(&self, stretch: Duration) -> anyhow::Result<f64> {
+        let before = (between_ticks(|| self.cpu_ns())?, self.calls()?);
+        std::thread::sleep(stretch);
+        let after = (between_ticks(|| self.cpu_ns())?, self.calls()?);
+        // The log is written at the first call of a tick: both are one tick behind.
+        let calls = since(&before.1, &after.1, 1.0);
+        let of = |name: &str| calls.get(name).copied().unwrap_or(0.0);
+        let (ticks, library_ns) = (of("nvmlDeviceGetCount_v2"), of("cpu_ns"));
+        ensure!(ticks >= 2.0, "{ticks} ticks in {stretch:?}");
+        ensure!(library_ns > 0.0, "the library counts no CPU time");
+        Ok((after.0 - before.0 - library_ns) / ticks / 1e3)
+    }
+
+    fn cpu_ns(&self) -> anyhow::Result<f64> {
+        let mut sum = 0;
+        for task in Process::new(self.child.id().cast_signed())?.tasks()? {
+            let task = task?;
+            let name = task.stat()?.comm;
+            if name.starts_with("nvidia") || name.starts_with("nvml") {
+                sum += task.schedstat()?.sum_exec_runtime;
+            }
+        }
+        ensure!(sum > 0, "it has no thread that reads GPUs");
+        Ok(sum as f64)
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What happened between two looks, over `seconds`.
+fn since(before: &Calls, after: &Calls, seconds: f64) -> Calls {
+    let gain = |(name, calls): (&String, &f64)| {
+        let gained = calls - before.get(name).copied().unwrap_or(0.0);
+        (gained > 0.0).then(|| (name.clone(), gained / seconds))
+    };
+    after.iter().filter_map(gain).collect()
+}
+
+fn total(calls: &Calls) -> f64 {
+    let counted = calls.iter().filter(|(name, _)| *name != "cpu_ns");
+    counted.map(|(_, calls)| calls).sum()
+}
+
+/// Looks half-way between two ticks, which come at whole seconds.
+fn between_ticks<T>(look: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
+    let wait = (0.6 - now.fract()).rem_euclid(1.0);
+    std::thread::sleep(Duration::from_secs_f64(wait));
+    look()
+}
+
+/// The built-in model; eight of it, each with a process, by number: looking for titles would be the library's work.
+fn eight_gpus() -> anyhow::Result<String> {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/fake-nvml/scenarios/h200-nvl-4.yaml"
+    );
+    let built_in = std::fs::read_to_string(path).context(path)?;
+    let (models, _) = built_in
+        .split_once("\ngpus:")
+        .context("a scenario without GPUs")?;
+    let gpu = |index: usize| {
+        format!(
+            "  - {{model: h200_nvl, uuid: GPU-c0570000-0000-4000-8000-00000000000{index}, pci_bus_id: \
+             \"00000000:{:02X}:00.0\", phase_s: {index}, processes: [{{pid: {}, memory_mib: 122300}}]}}\n",
+            0x17 + index,
+            std::process::id()
+        )
+    };
+    Ok(format!(
+        "{models}\ngpus:\n{}",
+        (0..8).map(gpu).collect::<String>()
+    ))
+}
