@@ -2,6 +2,7 @@
 //! says of it, and which processes are its own. An engine more is one more entry of [`ENGINES`].
 
 mod args;
+mod census;
 mod llama_cpp;
 mod local_ai;
 mod locate;
@@ -15,6 +16,7 @@ mod tgi;
 mod tree;
 mod vllm;
 
+pub use census::{Census, Found};
 pub use locate::locate;
 pub use server::{Address, Server};
 pub use tree::{Tree, trees};
@@ -89,7 +91,7 @@ const MAX_ARGS: usize = 1024;
 
 /// Recognises a process from its raw command line.
 #[must_use]
-pub fn identify(_comm: &str, cmdline: &[u8]) -> Option<Identity> {
+pub fn identify(cmdline: &[u8]) -> Option<Identity> {
     // Titles are padded with NULs, and so may the end of any command line be.
     let end = cmdline.iter().rposition(|&byte| byte != 0)? + 1;
     let text = String::from_utf8_lossy(&cmdline[..end]);

@@ -122,8 +122,10 @@ fn main() -> ExitCode {
 fn run(args: &Args, agent: Agent, config: config::Source) -> anyhow::Result<()> {
     let output = Output::new(stdout());
     known_modules(&args.modules)?;
+    let proc_root = host_proc(agent.host_prefix.as_deref());
     let context = Context {
-        proc_root: host_proc(agent.host_prefix.as_deref()),
+        census: Arc::new(engine::Census::new(&proc_root)),
+        proc_root,
         gpu_usage: Arc::default(),
         host_probe: Arc::new(host_probe::HostProbe::of_the_agent()),
         inference: Arc::default(),

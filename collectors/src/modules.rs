@@ -6,7 +6,8 @@ use std::sync::Arc;
 use netdata_plugin::module::Discover;
 
 use crate::{
-    config, gpu_usage, host_probe, inference_status, nvidia, prometheus_job, servers, sglang,
+    config, engine, gpu_usage, host_probe, inference_status, nvidia, prometheus_job, servers,
+    sglang,
 };
 
 /// What a module may use.
@@ -14,6 +15,8 @@ use crate::{
 pub struct Context {
     /// The host's /proc: `/proc`, or `<prefix>/proc` where the agent runs in a container.
     pub proc_root: PathBuf,
+    /// The inference servers among its processes, looked for once for all modules.
+    pub census: Arc<engine::Census>,
     /// Which process uses how much of which GPU: nvidia writes, servers read.
     pub gpu_usage: Arc<gpu_usage::Slot>,
     /// Reads what is closed to processes inside the container.

@@ -12,7 +12,7 @@ use netdata_plugin::module::{Collector, Tick};
 use netdata_plugin::writer::Writer;
 
 use crate::modules::{Context, MODULES};
-use crate::{config, host_probe};
+use crate::{config, engine, host_probe};
 
 /// A tenth of the shortest interval.
 const EVERY: Duration = Duration::from_millis(100);
@@ -36,6 +36,7 @@ fn memory_does_not_grow_at_ten_times_the_speed() {
     let seconds = std::env::var("SOAK_SECONDS").map_or(SECONDS, |text| text.parse().unwrap());
     let context = Context {
         proc_root: "/proc".into(),
+        census: Arc::new(engine::Census::new("/proc".as_ref())),
         gpu_usage: Arc::default(),
         host_probe: Arc::new(host_probe::HostProbe::new(None)),
         inference: Arc::default(),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{Identity, Processes, Role, Server};
+use crate::processes::KERNEL_THREADS;
 
 /// Longest chain of parents followed: a guard against a table that changes while it is read.
 const MAX_DEPTH: usize = 64;
@@ -42,20 +43,39 @@ pub fn trees(processes: &Processes) -> Vec<Tree> {
     if trees.is_empty() {
         return trees;
     }
-    for process in processes.iter() {
-        let owner = ancestors(processes, process.pid)
-            .find_map(|pid| trees.iter().position(|tree| tree.pid == pid));
-        if let Some(owner) = owner {
-            let role =
-                match process.identity {
-                    Some(Identity::Titled(role)) => role,
-                    Some(Identity::Server(ref it)) if process.pid == trees[owner].pid => {
-                        if it.router { Role::Router } else { Role::Main }
-                    }
+    // A kernel thread's parent is no server, and a machine with many cores has thousands.
+    let mut children: Vec<_> = processes
+        .iter()
+        .filter(|process| process.ppid != KERNEL_THREADS)
+        .map(|process| (process.ppid, process.pid))
+        .collect();
+    children.sort_unstable();
+    let roots: Vec<u32> = trees.iter().map(|tree| tree.pid).collect();
+    for tree in &mut trees {
+        let main = if tree.server.router {
+            Role::Router
+        } else {
+            Role::Main
+        };
+        tree.members.push((tree.pid, main));
+        // What is found is looked at in its turn. A process has one parent, so that nothing is found twice.
+        let mut at = 0;
+        while let Some(&(parent, _)) = tree.members.get(at) {
+            let from = children.partition_point(|(ppid, _)| *ppid < parent);
+            let its = children[from..]
+                .iter()
+                .take_while(|(ppid, _)| *ppid == parent);
+            for &(_, pid) in its.filter(|(_, pid)| !roots.contains(pid)) {
+                let identity = processes.get(pid).and_then(|it| it.identity.as_ref());
+                let role = match identity {
+                    Some(Identity::Titled(role)) => *role,
                     _ => Role::Helper,
                 };
-            trees[owner].members.push((process.pid, role));
+                tree.members.push((pid, role));
+            }
+            at += 1;
         }
+        tree.members.sort_unstable();
     }
     trees
 }

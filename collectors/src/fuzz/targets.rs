@@ -129,7 +129,7 @@ pub fn sglang(input: &[u8]) {
 
 /// The command line of a process, which then serves.
 pub fn command_line(input: &[u8]) {
-    let Some(identity) = engine::identify("python3", input) else {
+    let Some(identity) = engine::identify(input) else {
         return;
     };
     let _ = format!("{identity:?}");

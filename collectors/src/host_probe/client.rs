@@ -28,8 +28,8 @@ const PATIENCE_SECONDS: i64 = 2;
 const PATIENCE: Duration = Duration::from_secs(PATIENCE_SECONDS.unsigned_abs());
 /// After a request that hung, nobody asks for this long: a probe that is stopped must not hold up ticks.
 const PAUSE: Duration = Duration::from_secs(30);
-/// Several modules ask for a process's sockets, every few seconds.
-const SOCKETS_KEEP: Duration = Duration::from_secs(8);
+/// Several modules ask for a process's sockets, every few seconds; a server keeps its own until it ends.
+const SOCKETS_KEEP: Duration = Duration::from_secs(30);
 /// The same while nothing listens: a server is about to.
 const NO_SOCKETS_KEEP: Duration = Duration::from_secs(2);
 /// Nobody asks for a process any more that nobody has asked for in this time.
@@ -93,7 +93,7 @@ impl HostProbe {
     }
 
     /// Where the process listens, the lowest port first; `None` if nobody can tell: no probe, another user's
-    /// process, another network namespace. At most eight seconds old, unless the probe is away: what it has
+    /// process, another network namespace. At most half a minute old, unless the probe is away: what it has
     /// told of a process goes on counting then.
     pub fn listening(&self, id: ProcessId, now: Instant) -> Option<Vec<SocketAddr>> {
         if let Some(known) = self.sockets().get(&id)

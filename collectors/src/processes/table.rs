@@ -2,12 +2,16 @@
 //! recognised, or due for a second look: a program may set its title or replace itself while it starts.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::Stat;
+use nix::dir::Dir;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+
+use super::{Files, Stat};
 
 /// Age in seconds up to which a process is looked at again and again: helpers of an engine get their title up
 /// to 100 s after their start, and launchers replace themselves.
@@ -15,16 +19,18 @@ const YOUNG: u64 = 180;
 /// Parts of its age after which a young process that is not recognised is looked at again: one that gets its
 /// title after 100 s is recognised 13 s later, and a thousand that start at once cost little.
 const OF_ITS_AGE: u64 = 8;
+/// The same of one that has not run since the last look: none becomes an engine in its sleep.
+const OF_ITS_AGE_ASLEEP: u64 = 2;
 /// Pause between two looks at an older process that is not recognised.
 const SECOND_LOOK: Duration = Duration::from_secs(60);
-/// The process that every kernel thread but the first descends from.
-const KERNEL_THREADS: u32 = 2;
-/// Pause between two looks at a kernel thread: a machine with many cores has thousands.
-const KERNEL_LOOK: Duration = Duration::from_secs(3600);
+/// The same where it has not run meanwhile: of thousands of processes most sleep for days.
+const ASLEEP_LOOK: Duration = Duration::from_secs(300);
 /// Longest command line read; an engine's has under 4 KiB.
 const MAX_CMDLINE: usize = 32 * 1024;
-/// Longest `stat` is 400 bytes.
-const MAX_STAT: usize = 4096;
+/// The process that every kernel thread but the first descends from.
+pub const KERNEL_THREADS: u32 = 2;
+/// Pause between two looks at a kernel thread: a machine with many cores has thousands.
+const KERNEL_LOOK: Duration = Duration::from_secs(3600);
 
 /// One process. `I` is what its command line was recognised as; the command line itself is not kept,
 /// because it may hold secrets.
@@ -36,55 +42,62 @@ pub struct Process<I> {
     pub ppid: u32,
     /// Start in clock ticks since boot.
     pub start_ticks: u64,
-    /// `R`, `S`, `D`, `T` …
-    pub state: char,
-    /// Clock ticks in user mode and in the kernel.
-    pub cpu_ticks: (u64, u64),
-    /// Resident memory in pages.
-    pub rss_pages: u64,
-    /// Page faults without and with reading from a disk.
-    pub faults: (u64, u64),
-    /// Threads.
-    pub threads: u64,
     /// What it is.
     pub identity: I,
-    comm: String,
+    comm: Comm,
+    /// Clock ticks in user mode and in the kernel at the last look.
+    cpu_ticks: (u64, u64),
     look_again: Instant,
     pass: u64,
+}
+
+/// Longest name that the kernel gives a process; kernel threads may have more.
+const COMM_BYTES: usize = 15;
+
+/// A process's name, as far as it tells whether that has changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Comm([u8; COMM_BYTES]);
+
+impl Comm {
+    fn of(name: &str) -> Self {
+        let mut comm = Self::default();
+        for (to, from) in comm.0.iter_mut().zip(name.bytes()) {
+            *to = from;
+        }
+        comm
+    }
 }
 
 /// All living processes that could be read.
 #[derive(Debug)]
 pub struct ProcessTable<I> {
-    root: PathBuf,
-    identify: fn(comm: &str, cmdline: &[u8]) -> Option<I>,
+    files: Files,
+    identify: fn(cmdline: &[u8]) -> Option<I>,
     processes: BTreeMap<u32, Process<Option<I>>>,
     pass: u64,
     ticks_per_second: u64,
     /// Clock ticks since boot at this pass; `None` if nobody knows.
     now_ticks: Option<u64>,
-    buffer: Vec<u8>,
 }
 
 impl<I> ProcessTable<I> {
-    /// A table over the /proc at `root`. `identify` gets a process's name and its raw command line.
+    /// A table over the /proc at `root`. `identify` gets a process's raw command line.
     #[must_use]
-    pub fn new(root: &Path, identify: fn(&str, &[u8]) -> Option<I>) -> Self {
+    pub fn new(root: &Path, identify: fn(&[u8]) -> Option<I>) -> Self {
         Self {
-            root: root.to_owned(),
+            files: Files::new(root),
             identify,
             processes: BTreeMap::new(),
             pass: 0,
             ticks_per_second: ticks_per_second(),
             now_ticks: None,
-            buffer: Vec::new(),
         }
     }
 
     /// Where it reads.
     #[must_use]
     pub fn root(&self) -> &Path {
-        &self.root
+        self.files.root()
     }
 
     /// Finds new processes, forgets those that ended, and refreshes the recognised ones.
@@ -96,35 +109,25 @@ impl<I> ProcessTable<I> {
         self.now_ticks = self
             .uptime_seconds()
             .map(|seconds| seconds * self.ticks_per_second);
-        for entry in fs::read_dir(&self.root)? {
-            let name = entry?.file_name();
-            let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
-                continue;
-            };
-            self.visit(pid, now);
+        let mut entries = Dir::open(
+            self.root(),
+            OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )?;
+        for entry in entries.iter() {
+            let entry = entry?;
+            if let Some(pid) = entry
+                .file_name()
+                .to_str()
+                .ok()
+                .and_then(|it| it.parse().ok())
+            {
+                self.visit(pid, now);
+            }
         }
         let pass = self.pass;
         self.processes.retain(|_, process| process.pass == pass);
         Ok(())
-    }
-
-    /// Reads CPU, memory and state of one known process again. False if it has ended, or if its pid is
-    /// another's by now.
-    pub fn refresh(&mut self, pid: u32) -> bool {
-        let Some(process) = self.processes.get_mut(&pid) else {
-            return false;
-        };
-        let stat = read_stat(&self.root, pid, &mut self.buffer);
-        match stat.filter(|stat| stat.start_ticks == process.start_ticks && !stat.is_dead()) {
-            Some(stat) => {
-                process.update(&stat);
-                true
-            }
-            None => {
-                self.processes.remove(&pid);
-                false
-            }
-        }
     }
 
     /// The process `pid`.
@@ -139,7 +142,7 @@ impl<I> ProcessTable<I> {
     }
 
     fn uptime_seconds(&self) -> Option<u64> {
-        let text = fs::read_to_string(self.root.join("uptime")).ok()?;
+        let text = fs::read_to_string(self.root().join("uptime")).ok()?;
         text.split(['.', ' ']).next()?.parse().ok()
     }
 
@@ -150,27 +153,28 @@ impl<I> ProcessTable<I> {
             known.pass = self.pass;
             return;
         }
-        let Some(stat) = read_stat(&self.root, pid, &mut self.buffer) else {
+        let Some(stat) = self.files.stat(pid).filter(|stat| !stat.is_dead()) else {
             return;
         };
-        if stat.is_dead() {
-            return;
-        }
         let age = self
             .now_ticks
             .map(|now| now.saturating_sub(stat.start_ticks) / self.ticks_per_second);
         let old = age.is_some_and(|age| age > YOUNG);
-        let known = self
-            .processes
-            .get_mut(&pid)
-            .filter(|known| known.start_ticks == stat.start_ticks && known.comm == stat.comm);
-        if let Some(known) = known
-            && known.identity.is_some()
-            && old
-        {
-            known.update(&stat);
-            known.pass = self.pass;
-            return;
+        let known = self.processes.get_mut(&pid).filter(|known| {
+            known.start_ticks == stat.start_ticks && known.comm == Comm::of(stat.comm)
+        });
+        if let Some(known) = known {
+            // It slept since: it is what it was.
+            let slept = known.cpu_ticks == (stat.user_ticks, stat.system_ticks);
+            let stranger = known.identity.is_none();
+            if !stranger && old || stranger && slept && age.is_some() {
+                known.update(&stat);
+                known.pass = self.pass;
+                if let (true, Some(age)) = (stranger, age) {
+                    known.look_again = now + pause(age, true, pid);
+                }
+                return;
+            }
         }
         if stat.state == 'D' {
             // Reading its command line may hang as it does: what is known of it has to do.
@@ -184,20 +188,14 @@ impl<I> ProcessTable<I> {
             }
             return;
         }
+        let is_kernels = stat.ppid == KERNEL_THREADS && stat.rss_pages == 0;
         let mut process = Process::new(pid, &stat, now);
         process.pass = self.pass;
-        process.identity = read_into(&self.root, pid, "cmdline", MAX_CMDLINE, &mut self.buffer)
-            .and_then(|cmdline| (self.identify)(&process.comm, cmdline));
+        process.identity = (self.files.read(pid, "cmdline", MAX_CMDLINE)).and_then(self.identify);
         if let (None, Some(age)) = (&process.identity, age) {
-            process.look_again = now
-                + if old {
-                    // Not all on the same pass.
-                    SECOND_LOOK + Duration::from_secs(u64::from(pid % 8))
-                } else {
-                    Duration::from_secs(age / OF_ITS_AGE)
-                };
+            process.look_again = now + pause(age, false, pid);
         }
-        if process.ppid == KERNEL_THREADS && process.rss_pages == 0 {
+        if is_kernels {
             // A kernel thread never becomes a server.
             process.look_again = now + KERNEL_LOOK;
         }
@@ -211,13 +209,9 @@ impl<I> Process<Option<I>> {
             pid,
             ppid: stat.ppid,
             start_ticks: stat.start_ticks,
-            state: stat.state,
             cpu_ticks: (stat.user_ticks, stat.system_ticks),
-            rss_pages: stat.rss_pages,
-            faults: (stat.minor_faults, stat.major_faults),
-            threads: stat.threads,
             identity: None,
-            comm: stat.comm.to_owned(),
+            comm: Comm::of(stat.comm),
             look_again: now,
             pass: 0,
         }
@@ -225,11 +219,7 @@ impl<I> Process<Option<I>> {
 
     fn update(&mut self, stat: &Stat<'_>) {
         self.ppid = stat.ppid;
-        self.state = stat.state;
         self.cpu_ticks = (stat.user_ticks, stat.system_ticks);
-        self.rss_pages = stat.rss_pages;
-        self.faults = (stat.minor_faults, stat.major_faults);
-        self.threads = stat.threads;
     }
 }
 
@@ -251,22 +241,16 @@ pub fn page_bytes() -> u64 {
         .unwrap_or(4096)
 }
 
-fn read_stat<'a>(root: &Path, pid: u32, buffer: &'a mut Vec<u8>) -> Option<Stat<'a>> {
-    Stat::parse(read_into(root, pid, "stat", MAX_STAT, buffer)?)
-}
-
-/// A file of a process that may end at any moment: what cannot be read is not there.
-fn read_into<'a>(
-    root: &Path,
-    pid: u32,
-    name: &str,
-    limit: usize,
-    buffer: &'a mut Vec<u8>,
-) -> Option<&'a [u8]> {
-    buffer.clear();
-    let file = File::open(root.join(format!("{pid}/{name}"))).ok()?;
-    file.take(limit as u64).read_to_end(buffer).ok()?;
-    Some(buffer)
+/// Time to the next look at a stranger of that age, in seconds.
+fn pause(age: u64, slept: bool, pid: u32) -> Duration {
+    // Not all on the same pass.
+    let apart = Duration::from_secs(u64::from(pid % 8));
+    match (age > YOUNG, slept) {
+        (false, false) => Duration::from_secs(age / OF_ITS_AGE),
+        (false, true) => Duration::from_secs(age / OF_ITS_AGE_ASLEEP),
+        (true, false) => SECOND_LOOK + apart,
+        (true, true) => ASLEEP_LOOK + apart,
+    }
 }
 
 #[cfg(test)]
@@ -274,7 +258,7 @@ mod tests {
     use super::super::users::tests::FakeProc;
     use super::*;
 
-    fn identify(_: &str, cmdline: &[u8]) -> Option<String> {
+    fn identify(cmdline: &[u8]) -> Option<String> {
         let text = String::from_utf8_lossy(cmdline);
         text.starts_with("engine")
             .then(|| text.trim_end_matches('\0').to_owned())
@@ -343,15 +327,42 @@ mod tests {
     }
 
     #[test]
-    fn a_pid_that_is_anothers_by_now_is_not_refreshed() {
+    fn an_old_stranger_that_slept_is_looked_at_every_five_minutes_and_one_that_ran_at_once() {
         let (proc, start) = (FakeProc::new(), Instant::now());
+        proc.file("uptime", "1000.50 900.00\n");
+        for pid in [8, 16] {
+            proc.process(pid, 1, "bash", 'S', &["bash"]);
+        }
+        let mut table = table(&proc);
+        table.scan(start).unwrap();
+        // One runs and becomes an engine under its old name; of the other we pretend that it can without running.
+        for pid in [8, 16] {
+            proc.file(&format!("{pid}/cmdline"), "engine\0");
+        }
+        let started = |pid: u32| 100 + u64::from(pid);
+        proc.stat(8, 1, "bash", 'S', started(8), (7, 0), 0);
+        table.scan(seconds(start, 61)).unwrap();
+        assert!(table.get(8).unwrap().identity.is_some());
+        assert_eq!(table.get(16).unwrap().identity, None);
+        // It runs, too, and its next look finds it.
+        proc.stat(16, 1, "bash", 'S', started(16), (7, 0), 0);
+        table.scan(seconds(start, 360)).unwrap();
+        assert_eq!(table.get(16).unwrap().identity, None);
+        table.scan(seconds(start, 361)).unwrap();
+        assert!(table.get(16).unwrap().identity.is_some());
+    }
+
+    #[test]
+    fn a_pid_that_is_anothers_by_now_is_another_process() {
+        let (proc, start) = (FakeProc::new(), Instant::now());
+        proc.file("uptime", "1000.50 900.00\n");
         proc.process(10, 1, "a", 'S', &["engine"]);
         let mut table = table(&proc);
         table.scan(start).unwrap();
-        assert!(table.refresh(10));
-        proc.started(10, 1, "a", 'S', &["engine"], 999);
-        assert!(!table.refresh(10));
-        assert!(table.get(10).is_none());
+        proc.started(10, 1, "a", 'S', &["stranger"], 999);
+        table.scan(seconds(start, 4)).unwrap();
+        assert_eq!(table.get(10).unwrap().identity, None);
+        assert_eq!(table.get(10).unwrap().start_ticks, 999);
     }
 
     #[test]
@@ -363,7 +374,6 @@ mod tests {
         proc.remove(10);
         table.scan(seconds(start, 4)).unwrap();
         assert_eq!(table.iter().count(), 0);
-        assert!(!table.refresh(10));
     }
 
     #[test]

@@ -12,7 +12,6 @@ mod tests;
 mod usage;
 mod watch;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -21,6 +20,7 @@ use netdata_plugin::module::{Collector, Discover, Job, Tick};
 use serde::Deserialize;
 
 use crate::config::{self, Configured, Kind, Live, Patterns, Selection};
+use crate::engine::Census;
 use crate::gpu_usage;
 use crate::host_probe::HostProbe;
 use crate::inference_status;
@@ -35,7 +35,7 @@ pub const MODULE: Module = Module {
     open: |context| {
         Box::new(Servers {
             config: Live::new(&context.config),
-            proc_root: context.proc_root.clone(),
+            census: Arc::clone(&context.census),
             host_probe: Arc::clone(&context.host_probe),
             inference: Arc::clone(&context.inference),
             gpu_usage: Arc::clone(&context.gpu_usage),
@@ -86,7 +86,7 @@ impl config::Options for Options {
 /// Finds always the same job: servers come and go within it.
 struct Servers {
     config: Live<Options>,
-    proc_root: PathBuf,
+    census: Arc<Census>,
     host_probe: Arc<HostProbe>,
     inference: Arc<inference_status::Slot>,
     gpu_usage: Arc<gpu_usage::Slot>,
@@ -97,7 +97,7 @@ impl Discover for Servers {
         let Some(config) = self.config.refresh().and_then(Configured::only) else {
             return Ok(vec![]);
         };
-        let (proc_root, host_probe) = (self.proc_root.clone(), Arc::clone(&self.host_probe));
+        let (census, host_probe) = (Arc::clone(&self.census), Arc::clone(&self.host_probe));
         let inference = Arc::clone(&self.inference);
         let gpu_usage = Arc::clone(&self.gpu_usage);
         let prices = config.options.prices();
@@ -108,7 +108,7 @@ impl Discover for Servers {
         let start = move || {
             let own = nix::unistd::geteuid().as_raw();
             let collector = Processes {
-                watch: Watch::new(&proc_root, own, host_probe, selection),
+                watch: Watch::new(census, own, host_probe, selection),
                 energy: Energy::new(gpu_usage, Arc::clone(&inference), prices),
                 inference,
             };
@@ -135,23 +135,23 @@ impl Collector for Processes {
             energy,
             inference,
         } = self;
-        // What is known already is read before the table is scanned, as close to the tick's beginning
+        // What is known already is read before anybody looks for more, as close to the tick's beginning
         // as can be: CPU use is a difference over the time between two ticks.
-        let known = watch.scanned();
+        let known = watch.knows_servers();
         if known {
             record(watch.read(tick.now), frame);
         }
-        let scanned = watch
-            .scan_if_due(tick.now)
+        let looked = watch
+            .look(tick.now)
             .with_context(|| format!("listing processes in {}", watch.root().display()));
-        if !known && scanned.is_ok() {
+        if !known && looked.is_ok() {
             record(watch.read(tick.now), frame);
         }
-        if let Ok(true) = scanned {
+        if let Ok(true) = looked {
             inference.list(watch.listed(), tick.now, tick.every.max(SCAN_EVERY));
             energy.serve(watch.energy_users().collect());
         }
         energy.tick(tick, frame);
-        scanned.map(drop)
+        looked.map(drop)
     }
 }

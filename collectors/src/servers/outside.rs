@@ -11,7 +11,7 @@ use crate::host_probe::{HostProbe, ProcessId};
 use crate::rate::Rate;
 
 /// Pause between two rounds: a probe reads a directory of files for each process.
-const ASK_EVERY: Duration = Duration::from_secs(5);
+const ASK_EVERY: Duration = Duration::from_secs(10);
 /// Pause between two questions for a process's PSS; the probe itself stretches it where reading takes long.
 const PSS_EVERY: Duration = Duration::from_secs(30);
 /// Age from which a reading is none any more.

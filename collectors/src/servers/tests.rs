@@ -13,7 +13,7 @@ use super::charts::{PROCESS_CPU, PROCESS_MEMORY, PROCESSES};
 use super::energy::{Energy, Prices};
 use super::watch::Watch;
 use crate::config::Selection;
-use crate::engine::Role;
+use crate::engine::{Census, Role};
 use crate::host_probe::HostProbe;
 use crate::processes::tests::FakeProc;
 use crate::processes::{page_bytes, ticks_per_second};
@@ -31,13 +31,11 @@ const SCHEDULERS: [u32; 2] = [11, 12];
 const DETOKENIZER: u32 = 13;
 const HELPER: u32 = 14;
 
-fn no_probe() -> Arc<HostProbe> {
-    Arc::new(HostProbe::new(None))
-}
-
 fn job(proc_root: &Path) -> Processes {
+    let no_probe = Arc::new(HostProbe::new(None));
+    let census = Arc::new(Census::new(proc_root));
     Processes {
-        watch: Watch::new(proc_root, OWN_UID, no_probe(), Selection::default()),
+        watch: Watch::new(census, OWN_UID, no_probe, Selection::default()),
         energy: Energy::new(Arc::default(), Arc::default(), Prices::default()),
         inference: Arc::default(),
     }
@@ -223,14 +221,14 @@ fn a_new_process_adds_nothing_until_it_was_seen_twice() {
         .process(15, MAIN, "sglang::schedul", 'R', &["sglang::scheduler_TP2"]);
     host.uses(15, (90_000, 90_000));
     // Noticed by the scan at the end of this tick, so read for the first time in the next.
-    host.tick(3);
+    host.tick(5);
     assert_eq!(host.count(Role::Scheduler), Some(2.0));
     host.uses(11, (ticks(50), 0));
-    host.tick(4);
+    host.tick(6);
     assert_eq!(host.count(Role::Scheduler), Some(3.0));
     assert_eq!(host.cpu(Role::Scheduler), (Some(50.0), Some(0.0)));
     host.uses(15, (90_000 + ticks(70), 90_000));
-    host.tick(5);
+    host.tick(7);
     assert_eq!(host.cpu(Role::Scheduler), (Some(70.0), Some(0.0)));
 }
 
@@ -253,11 +251,11 @@ fn a_reused_pid_is_another_process() {
         8888,
     );
     host.stat(HELPER, 8888, (700_000, 0), 9);
-    host.tick(3);
-    host.tick(4);
+    host.tick(5);
+    host.tick(6);
     assert_eq!(host.cpu(Role::Detokenizer), NOTHING);
     host.stat(HELPER, 8888, (700_000 + ticks(5), 0), 9);
-    host.tick(5);
+    host.tick(7);
     assert_eq!(host.cpu(Role::Detokenizer).0, Some(5.0));
 }
 
@@ -274,9 +272,9 @@ fn a_child_keeps_its_past_when_it_gets_its_title() {
         &["sglang::scheduler_TP2"],
     );
     host.uses(HELPER, (1000, 0));
-    host.tick(3);
+    host.tick(5);
     host.uses(HELPER, (1000 + ticks(40), 0));
-    host.tick(4);
+    host.tick(6);
     assert_eq!(host.cpu(Role::Scheduler), (Some(40.0), Some(0.0)));
     assert_eq!(host.cpu(Role::Helper), NOTHING);
     assert_eq!(host.count(Role::Helper), Some(0.0));
@@ -290,7 +288,7 @@ fn a_server_that_ended_is_charted_no_more() {
     for pid in MAIN..=HELPER {
         host.proc.remove(pid);
     }
-    for seconds in [2, 3, 4] {
+    for seconds in [2, 5, 6] {
         host.tick(seconds);
         assert_eq!(host.frame.charts().count(), 0, "after {seconds} s");
     }
@@ -339,9 +337,9 @@ fn a_role_is_not_dropped_and_its_past_not_lost_when_the_labels_change() {
     host.tick(0);
     host.proc
         .file(&format!("{MAIN}/status"), "Uid:\t0\t65534\t0\t0\n");
-    host.tick(3);
+    host.tick(5);
     host.uses(11, (ticks(100), 0));
-    host.tick(4);
+    host.tick(6);
     assert_eq!(host.label("user"), "unknown");
     assert_eq!(host.cpu(Role::Scheduler), (Some(100.0), Some(0.0)));
 }

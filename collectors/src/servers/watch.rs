@@ -1,5 +1,6 @@
 //! The servers of this host and what their processes use. Finding them takes a pass over /proc every few
-//! seconds; in between one small file is read for each process that belongs to a server.
+//! seconds, shared with whoever else looks for them; in between one small file is read for each process that
+//! belongs to a server.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -15,13 +16,14 @@ use super::outside::{Outside, Place};
 use super::restarts::Restarts;
 use super::usage::Usage;
 use crate::config::Selection;
-use crate::engine::{self, Processes, Role, Tree};
+use crate::engine::{self, Census, Found, Role, Tree};
 use crate::host_probe::{HostProbe, ProcessId};
 use crate::inference_status::Server;
-use crate::processes::{Users, effective_uid, page_bytes};
+use crate::processes::{Files, Stat, Users, effective_uid, page_bytes};
 
-/// Pause between two passes over /proc: what starts or ends shows within this time.
-pub const SCAN_EVERY: Duration = Duration::from_secs(3);
+/// Age of the last look at all processes from which this module takes its own: what starts or ends shows within this
+/// time. Where discovery looks for servers, too, it does so earlier, and for both.
+pub const SCAN_EVERY: Duration = Duration::from_secs(5);
 /// Most servers watched, our own user's first.
 const MAX_SERVERS: usize = 128;
 /// Part of every chart's id: `server_30000`.
@@ -32,13 +34,15 @@ const UNKNOWN: &str = "unknown";
 /// Finds servers and reads their processes.
 #[derive(Debug)]
 pub struct Watch {
-    table: Processes,
+    census: Arc<Census>,
+    /// What the servers are from.
+    found: Option<Arc<Found>>,
+    files: Files,
     users: Users,
     own_uid: u32,
     selection: Selection,
     page_bytes: u64,
     cpu: CpuRates,
-    scan_at: Option<Instant>,
     servers: Vec<Watched>,
     host_probe: Arc<HostProbe>,
     outside: Outside,
@@ -55,8 +59,16 @@ pub struct Watched {
     /// How often its process was found to be another one.
     pub restarts: u32,
     tree: Tree,
+    members: Vec<Member>,
     user: String,
     place: Option<Place>,
+}
+
+/// A process of a server.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    id: ProcessId,
+    role: Role,
 }
 
 /// All processes of one role.
@@ -69,11 +81,10 @@ pub struct OfRole {
 }
 
 impl Watch {
-    /// Reads the /proc at `root`, for the servers in `selection`. `own_uid` is the user whose name may be
-    /// shown.
+    /// Of the servers of `census` in `selection`. `own_uid` is the user whose name may be shown.
     #[must_use]
     pub fn new(
-        root: &Path,
+        census: Arc<Census>,
         own_uid: u32,
         host_probe: Arc<HostProbe>,
         selection: Selection,
@@ -82,13 +93,14 @@ impl Watch {
             outside: Outside::new(Arc::clone(&host_probe)),
             host_probe,
             restarts: Restarts::default(),
-            table: Processes::new(root, engine::identify),
-            users: Users::new(root, own_uid),
+            users: Users::new(census.root(), own_uid),
+            files: Files::new(census.root()),
+            census,
+            found: None,
             own_uid,
             selection,
             page_bytes: page_bytes(),
             cpu: CpuRates::new(),
-            scan_at: None,
             servers: Vec::new(),
         }
     }
@@ -96,34 +108,36 @@ impl Watch {
     /// Where it reads.
     #[must_use]
     pub fn root(&self) -> &Path {
-        self.table.root()
+        self.census.root()
     }
 
-    /// Whether /proc was ever scanned.
+    /// Whether anything is known of the host's servers.
     #[must_use]
-    pub fn scanned(&self) -> bool {
-        self.scan_at.is_some()
+    pub fn knows_servers(&self) -> bool {
+        self.found.is_some()
     }
 
-    /// Finds servers and their processes anew, if that was long ago; says whether it did.
+    /// Takes what the last look at all processes found, if that is new; says whether it is.
     ///
     /// # Errors
     /// If /proc cannot be listed; what was found before stays.
-    pub fn scan_if_due(&mut self, now: Instant) -> io::Result<bool> {
-        if self.scan_at.is_some_and(|at| now < at) {
+    pub fn look(&mut self, now: Instant) -> io::Result<bool> {
+        // While another looks there is nothing new yet.
+        let Some(new) = self.census.found(now, SCAN_EVERY)? else {
+            return Ok(false);
+        };
+        if self.found.as_ref().is_some_and(|it| Arc::ptr_eq(it, &new)) {
             return Ok(false);
         }
-        self.table.scan(now)?;
-        self.scan_at = Some(now + SCAN_EVERY);
-        let mut trees = engine::trees(&self.table);
+        let mut trees = new.trees.clone();
         engine::locate(
             &mut trees,
             |id| self.host_probe.known_listening(id),
-            |pid| Some(self.table.get(pid)?.start_ticks),
+            |pid| new.start_ticks(pid),
         );
         let mut found: Vec<_> = trees
             .into_iter()
-            .map(|tree| (effective_uid(self.table.root(), tree.pid), tree))
+            .map(|tree| (effective_uid(self.census.root(), tree.pid), tree))
             .collect();
         // Two that claim the same address would draw on the same charts: anybody may name a process so.
         // Our own user's wins, then the one that was there first.
@@ -151,35 +165,29 @@ impl Watch {
             let known = |known: &Watched| known.is(&tree, user) && known.place == place;
             let known = before.iter().position(known);
             let mut server = match known {
-                Some(at) => before.swap_remove(at).with_members(tree),
-                None => Watched::new(tree, user, place),
+                Some(at) => before.swap_remove(at),
+                None => Watched::new(&tree, user, place),
             };
+            server.take_members(tree, &new);
             server.restarts = restarts;
             self.servers.push(server);
         }
+        self.found = Some(new);
         Ok(true)
     }
 
     /// The servers found, for those who want to know which process belongs to which.
     pub fn listed(&self) -> impl Iterator<Item = Server> + '_ {
         self.servers.iter().map(|server| {
-            let Tree {
-                server: said,
-                members,
-                ..
-            } = &server.tree;
-            let start = |pid| {
-                self.table
-                    .get(pid)
-                    .map(|process| (pid, process.start_ticks))
-            };
+            let said = &server.tree.server;
+            let process = |member: &Member| (member.id.pid, member.id.start_ticks);
             Server {
                 name: said.name(),
                 engine: said.engine,
                 model: said.model.clone(),
                 user: server.user.clone(),
                 tp: said.tp,
-                processes: members.iter().filter_map(|&(pid, _)| start(pid)).collect(),
+                processes: server.members.iter().map(process).collect(),
             }
         })
     }
@@ -203,25 +211,18 @@ impl Watch {
                 .roles
                 .values_mut()
                 .for_each(|role| role.usage = Usage::default());
-            for &(pid, role) in &server.tree.members {
-                if !self.table.refresh(pid) {
-                    continue;
-                }
-                let (Some(process), Some(of_role)) =
-                    (self.table.get(pid), server.roles.get_mut(&role))
+            for &Member { id, role } in &server.members {
+                let stat = self.files.stat(id.pid);
+                // Otherwise it has ended, and its pid may be another's.
+                let is_it = |stat: &Stat<'_>| stat.start_ticks == id.start_ticks && !stat.is_dead();
+                let (Some(stat), Some(of_role)) = (stat.filter(is_it), server.roles.get_mut(&role))
                 else {
                     continue;
                 };
-                let cpu = self
-                    .cpu
-                    .of(pid, process.start_ticks, process.cpu_ticks, now);
-                let faults = self
-                    .cpu
-                    .faults(pid, process.start_ticks, process.faults, now);
-                let id = ProcessId {
-                    pid,
-                    start_ticks: process.start_ticks,
-                };
+                let cpu_ticks = (stat.user_ticks, stat.system_ticks);
+                let faults = (stat.minor_faults, stat.major_faults);
+                let cpu = self.cpu.of(id.pid, id.start_ticks, cpu_ticks, now);
+                let faults = self.cpu.faults(id.pid, id.start_ticks, faults, now);
                 let usage = &mut of_role.usage;
                 usage
                     .outside
@@ -233,17 +234,15 @@ impl Watch {
                     .into_iter()
                     .chain(cpu.total_pct())
                     .reduce(f64::max);
-                usage.resident_bytes += process.rss_pages * self.page_bytes;
-                usage.threads += process.threads;
+                usage.resident_bytes += stat.rss_pages * self.page_bytes;
+                usage.threads += stat.threads;
                 usage.faults.add(faults);
             }
         }
         self.outside.want(
             || {
-                self.servers
-                    .iter()
-                    .flat_map(|it| ids(&self.table, &it.tree))
-                    .collect()
+                let members = self.servers.iter().flat_map(|it| &it.members);
+                members.map(|member| member.id).collect()
             },
             || self.servers.iter().map(|it| main(&it.tree)).collect(),
             now,
@@ -260,31 +259,18 @@ fn main(tree: &Tree) -> ProcessId {
     }
 }
 
-/// Its processes, as far as they live.
-fn ids<'a>(table: &'a Processes, tree: &'a Tree) -> impl Iterator<Item = ProcessId> + 'a {
-    tree.members.iter().filter_map(|(pid, _)| {
-        let start_ticks = table.get(*pid)?.start_ticks;
-        Some(ProcessId {
-            pid: *pid,
-            start_ticks,
-        })
-    })
-}
-
 impl Watched {
-    fn new(tree: Tree, user: &str, place: Option<Place>) -> Self {
-        let server = Self {
-            instance: Arc::new(instance(&tree, user, place.as_ref(), "")),
+    /// Without its processes.
+    fn new(tree: &Tree, user: &str, place: Option<Place>) -> Self {
+        Self {
+            instance: Arc::new(instance(tree, user, place.as_ref(), "")),
             roles: BTreeMap::new(),
             restarts: 0,
             user: user.to_owned(),
             place,
-            tree: Tree {
-                members: Vec::new(),
-                ..tree.clone()
-            },
-        };
-        server.with_members(tree)
+            tree: tree.clone(),
+            members: vec![],
+        }
     }
 
     /// Whether it is the server of `tree`, with the same labels.
@@ -294,8 +280,14 @@ impl Watched {
             && self.user == user
     }
 
-    /// The same server with the processes it has now. A role stays when its last process has ended.
-    fn with_members(mut self, tree: Tree) -> Self {
+    /// Takes the processes it has now. A role stays when its last process has ended.
+    fn take_members(&mut self, tree: Tree, found: &Found) {
+        let member = |&(pid, role): &(u32, Role)| {
+            let start_ticks = found.start_ticks(pid)?;
+            let id = ProcessId { pid, start_ticks };
+            Some(Member { id, role })
+        };
+        self.members = tree.members.iter().filter_map(member).collect();
         for (_, role) in &tree.members {
             self.roles.entry(*role).or_insert_with(|| OfRole {
                 instance: Arc::new(
@@ -311,7 +303,6 @@ impl Watched {
             });
         }
         self.tree = tree;
-        self
     }
 }
 
@@ -353,14 +344,14 @@ mod tests {
         );
         proc.process(11, 10, "sglang::schedul", 'S', &["sglang::scheduler"]);
         let mut watch = Watch::new(
-            proc.path(),
+            Arc::new(Census::new(proc.path())),
             1000,
             Arc::new(HostProbe::new(None)),
             Selection::default(),
         );
         let now = Instant::now();
-        assert!(watch.scan_if_due(now).unwrap());
-        assert!(!watch.scan_if_due(now).unwrap());
+        assert!(watch.look(now).unwrap());
+        assert!(!watch.look(now).unwrap());
         let listed: Vec<_> = watch.listed().collect();
         let expected = Server {
             name: "127.0.0.1:30000".to_owned(),

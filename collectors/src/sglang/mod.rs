@@ -42,7 +42,7 @@ use netdata_plugin::module::{Collector, Discover, Job};
 use serde::Deserialize;
 
 use crate::config::{self, FilePath, JobConfig, Kind, Live, Patterns, Seconds, Selection, Url};
-use crate::engine::{Address, Processes, Tree, identify, locate, trees};
+use crate::engine::{Address, Census, Tree, locate};
 use crate::gpu_usage;
 use crate::host_probe::HostProbe;
 use crate::inference_status;
@@ -153,7 +153,7 @@ struct Finder {
     config: Live<Options>,
     proc_root: PathBuf,
     host_probe: Arc<HostProbe>,
-    processes: Processes,
+    census: Arc<Census>,
     users: Users,
     servers: Arc<Servers>,
     inference: Arc<inference_status::Slot>,
@@ -167,7 +167,7 @@ impl Finder {
             config: Live::new(&context.config),
             proc_root: context.proc_root.clone(),
             host_probe: Arc::clone(&context.host_probe),
-            processes: Processes::new(&context.proc_root, identify),
+            census: Arc::clone(&context.census),
             users: Users::new(&context.proc_root, nix::unistd::geteuid().as_raw()),
             servers: Arc::default(),
             inference: Arc::clone(&context.inference),
@@ -202,15 +202,16 @@ impl Finder {
 
     /// The servers and the routers that run.
     fn find(&mut self) -> anyhow::Result<(ByName, ByName)> {
-        self.processes
-            .scan(Instant::now())
-            .with_context(|| format!("listing {}", self.proc_root.display()))?;
-        let mut trees = trees(&self.processes);
         let now = Instant::now();
+        let found = self
+            .census
+            .look(now)
+            .with_context(|| format!("listing {}", self.proc_root.display()))?;
+        let mut trees = found.trees.clone();
         locate(
             &mut trees,
             |id| self.host_probe.listening(id, now),
-            |pid| Some(self.processes.get(pid)?.start_ticks),
+            |pid| found.start_ticks(pid),
         );
         prefer_listening(&mut trees, &self.proc_root);
         let (routers, servers) = trees.into_iter().partition(|tree| tree.server.router);

@@ -11,7 +11,7 @@ const EVERY: Duration = Duration::from_secs(5);
 
 fn server(host: &str, port: u16) -> Server {
     let line = format!("python\0-m\0sglang.launch_server\0--host\0{host}\0--port\0{port}\0");
-    match identify("python", line.as_bytes()) {
+    match identify(line.as_bytes()) {
         Some(Identity::Server(server)) => *server,
         other => panic!("{other:?}"),
     }

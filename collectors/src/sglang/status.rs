@@ -110,8 +110,7 @@ mod tests {
     use crate::engine::{Identity, identify};
 
     fn of(state: State) -> inference_status::Reading {
-        let Some(Identity::Server(server)) = identify("", b"python\0-m\0sglang.launch_server\0")
-        else {
+        let Some(Identity::Server(server)) = identify(b"python\0-m\0sglang.launch_server\0") else {
             panic!("no server");
         };
         let reading = Reading {

@@ -1,10 +1,12 @@
 use super::*;
 use crate::config::Source;
+use crate::engine::Census;
 use crate::processes::tests::FakeProc;
 
 fn finder(proc: &FakeProc, update_every: u32) -> Finder {
     let context = Context {
         proc_root: proc.path().to_owned(),
+        census: Arc::new(Census::new(proc.path())),
         host_probe: Arc::new(HostProbe::new(None)),
         gpu_usage: Arc::default(),
         inference: Arc::default(),

@@ -313,7 +313,7 @@ fn the_captured_processes_of_each_version_have_their_roles() {
         for entry in std::fs::read_dir(fixtures::sglang(version)).unwrap() {
             let path = entry.unwrap().path();
             if path.to_string_lossy().ends_with("_cmdline.bin") {
-                match identify("", &std::fs::read(&path).unwrap()) {
+                match identify(&std::fs::read(&path).unwrap()) {
                     Some(Identity::Server(server)) => servers.push(server),
                     Some(Identity::Titled(role)) => found.push(role),
                     None => {}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::FromOutside;
-use crate::engine::Role;
+use crate::engine::{Census, Role};
 use crate::host_probe::HostProbe;
 use crate::processes::tests::FakeProc;
 use crate::servers::outside::Reading;
@@ -14,7 +14,7 @@ const SERVER: &[&str] = &["python", "-m", "sglang.launch_server"];
 
 fn watch(proc: &FakeProc) -> Watch {
     Watch::new(
-        proc.path(),
+        Arc::new(Census::new(proc.path())),
         1000,
         Arc::new(HostProbe::new(None)),
         crate::config::Selection::default(),
@@ -42,7 +42,7 @@ fn faults_are_rates_and_threads_are_counted() {
     proc.process(10, 1, "python", 'S', SERVER);
     stat(&proc, 10, 110, (1000, 5), 12);
     let mut watch = watch(&proc);
-    watch.scan_if_due(start).unwrap();
+    watch.look(start).unwrap();
     let usage = watch.read(start)[0].roles[&Role::Main].usage;
     assert_eq!((usage.threads, usage.faults.minor), (12, None));
     stat(&proc, 10, 110, (1200, 15), 13);
@@ -60,19 +60,19 @@ fn another_process_on_the_same_address_is_a_restart() {
     let at = |seconds| start + Duration::from_secs(seconds);
     proc.process(10, 1, "python", 'S', SERVER);
     let mut watch = watch(&proc);
-    watch.scan_if_due(at(0)).unwrap();
+    watch.look(at(0)).unwrap();
     assert_eq!(watch.read(at(0))[0].restarts, 0);
     proc.remove(10);
-    watch.scan_if_due(at(10)).unwrap();
+    watch.look(at(10)).unwrap();
     assert!(watch.read(at(10)).is_empty());
     proc.process(20, 1, "python", 'S', SERVER);
-    watch.scan_if_due(at(20)).unwrap();
+    watch.look(at(20)).unwrap();
     assert_eq!(watch.read(at(20))[0].restarts, 1);
     // The same pid, and another process all the same.
     proc.started(20, 1, "python", 'S', SERVER, 9999);
-    watch.scan_if_due(at(30)).unwrap();
+    watch.look(at(30)).unwrap();
     assert_eq!(watch.read(at(30))[0].restarts, 2);
-    watch.scan_if_due(at(40)).unwrap();
+    watch.look(at(40)).unwrap();
     assert_eq!(watch.read(at(40))[0].restarts, 2);
 }
 
