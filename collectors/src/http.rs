@@ -1,4 +1,4 @@
-//! Fetches pages over plain HTTP from addresses of this host: no names, no redirects, no proxy, one
+//! Fetches pages over HTTP or TLS from addresses of this host: no names, no redirects, no proxy, one
 //! request at a time over a connection that is kept. Endpoints that the user names are in [`endpoint`].
 
 pub mod endpoint;
@@ -7,11 +7,13 @@ mod secret;
 use std::fmt;
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
 use ureq::config::Config;
 use ureq::http::Uri;
+use ureq::tls::{TlsConfig, TlsProvider};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
@@ -25,6 +27,26 @@ const STEP_BYTES: usize = 32 * 1024;
 const MAX_STEP_BYTES: usize = 512 * 1024;
 /// A request has a few hundred bytes.
 const OUTPUT_BUFFER_BYTES: usize = 8 * 1024;
+
+/// How a server is spoken to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// In plain text.
+    #[default]
+    Http,
+    /// Encrypted. Whatever certificate it shows will do: on this host the kernel says whose process it is, and
+    /// certificates are made for names that are not asked for.
+    Https,
+}
+
+impl Scheme {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
 
 /// One page of one server.
 #[derive(Debug)]
@@ -47,11 +69,12 @@ impl fmt::Debug for Secret {
 }
 
 impl Client {
-    /// A client for `path` (with its leading slash) of the server at `address`.
+    /// A client for `path` (with its leading slash) of the server that speaks `scheme` at `address`.
     ///
     /// # Errors
     /// If `address` is not this host's: no other host is ever contacted.
     pub fn new(
+        scheme: Scheme,
         address: SocketAddr,
         path: &str,
         timeout: Duration,
@@ -60,13 +83,23 @@ impl Client {
         if !is_own(address.ip()) {
             bail!("{address} is not an address of this host: it is not contacted");
         }
-        Ok(Self::elsewhere(address, path, timeout, max_body))
+        Ok(Self::made(scheme, address, path, timeout, max_body))
     }
 
-    /// The same for an address of any host: only for one that the configuration names.
+    /// The same in plain text for an address of any host: only for one that the configuration names.
     #[must_use]
     pub fn elsewhere(address: SocketAddr, path: &str, timeout: Duration, max_body: usize) -> Self {
-        let config = Config::builder()
+        Self::made(Scheme::Http, address, path, timeout, max_body)
+    }
+
+    fn made(
+        scheme: Scheme,
+        address: SocketAddr,
+        path: &str,
+        timeout: Duration,
+        max_body: usize,
+    ) -> Self {
+        let mut config = Config::builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -79,12 +112,20 @@ impl Client {
             .user_agent(concat!("rs.d.plugin/", env!("CARGO_PKG_VERSION")))
             .accept("text/plain")
             // On loopback compression costs the server more than it saves.
-            .accept_encoding("identity")
-            .build();
-        let agent = ureq::Agent::with_parts(config, DefaultConnector::default(), Only(address));
+            .accept_encoding("identity");
+        if scheme == Scheme::Https {
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let tls = TlsConfig::builder()
+                .provider(TlsProvider::Rustls)
+                .unversioned_rustls_crypto_provider(provider)
+                .disable_verification(true);
+            config = config.tls_config(tls.build());
+        }
+        let connector = DefaultConnector::default();
+        let agent = ureq::Agent::with_parts(config.build(), connector, Only(address));
         Self {
             agent,
-            url: format!("http://{address}{path}"),
+            url: format!("{}://{address}{path}", scheme.name()),
             timeout,
             max_body,
             bearer: None,
@@ -228,132 +269,4 @@ impl Resolver for Only {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{BufRead, BufReader, Write};
-    use std::net::{TcpListener, TcpStream};
-    use std::sync::mpsc;
-    use std::thread;
-
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    /// Answers each request of each connection with the next of `answers`; an empty one closes the
-    /// connection without a word. Sends every request's head and its connection's number.
-    pub(super) fn serve(answers: Vec<String>) -> (SocketAddr, mpsc::Receiver<(usize, String)>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (heads, received) = mpsc::channel();
-        thread::spawn(move || {
-            let mut answers = answers.into_iter();
-            for connection in 0.. {
-                let (mut stream, _) = listener.accept().unwrap();
-                while let Some(head) = read_head(&mut stream) {
-                    heads.send((connection, head)).unwrap();
-                    let Some(answer) = answers.next() else { return };
-                    if answer.is_empty() {
-                        break;
-                    }
-                    stream.write_all(answer.as_bytes()).unwrap();
-                }
-            }
-        });
-        (address, received)
-    }
-
-    fn read_head(stream: &mut TcpStream) -> Option<String> {
-        let (mut reader, mut head) = (BufReader::new(stream), String::new());
-        while reader.read_line(&mut head).ok()? > 2 {}
-        (!head.is_empty()).then_some(head)
-    }
-
-    pub(super) fn answer(status: &str, body: &str) -> String {
-        let len = body.len();
-        format!("HTTP/1.1 {status}\r\nContent-Length: {len}\r\n\r\n{body}")
-    }
-
-    fn client(address: SocketAddr) -> Client {
-        Client::new(address, "/metrics", SECOND, 1024).unwrap()
-    }
-
-    #[test]
-    fn a_page_is_fetched_twice_over_one_connection() {
-        let (address, heads) = serve(vec![answer("200 OK", "a 1\n"), answer("200 OK", "a 2\n")]);
-        let (client, mut body) = (client(address), vec![]);
-        assert_eq!(client.get(&mut body).unwrap(), 200);
-        assert_eq!(body, b"a 1\n");
-        assert_eq!(client.get(&mut body).unwrap(), 200);
-        assert_eq!(body, b"a 2\n");
-        let (first, head) = heads.recv().unwrap();
-        assert_eq!(heads.recv().unwrap().0, first);
-        let head = head.to_lowercase();
-        assert!(head.starts_with("get /metrics http/1.1"), "{head}");
-        assert!(head.contains("accept-encoding: identity"), "{head}");
-    }
-
-    #[test]
-    fn a_status_is_no_error_and_a_redirect_is_not_followed() {
-        let moved =
-            "HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\nContent-Length: 0\r\n\r\n";
-        let (address, _heads) = serve(vec![answer("404 Not Found", "{}"), moved.to_owned()]);
-        let (client, mut body) = (client(address), vec![]);
-        assert_eq!(client.get(&mut body).unwrap(), 404);
-        assert_eq!(client.get(&mut body).unwrap(), 302);
-    }
-
-    #[test]
-    fn a_long_body_is_given_back_with_the_next() {
-        let long = "x".repeat(2 * SPARE_BYTES);
-        let answers = [&*long, "short"].map(|body| answer("200 OK", body));
-        let (address, _heads) = serve(answers.to_vec());
-        let client = Client::new(address, "/metrics", SECOND, 4 * SPARE_BYTES).unwrap();
-        let mut body = vec![];
-        client.get(&mut body).unwrap();
-        assert_eq!(body.len(), long.len());
-        client.get(&mut body).unwrap();
-        assert_eq!(body, b"short");
-        assert!(body.capacity() <= SPARE_BYTES, "{}", body.capacity());
-    }
-
-    #[test]
-    fn a_body_above_the_cap_is_an_error() {
-        let (address, _heads) = serve(vec![answer("200 OK", &"x".repeat(1025))]);
-        let error = client(address).get(&mut vec![]).unwrap_err().to_string();
-        assert!(
-            error.ends_with("the answer is longer than 1 KiB"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn a_kept_connection_that_the_server_closed_is_opened_again() {
-        let (address, heads) = serve(vec![
-            answer("200 OK", "a 1\n"),
-            String::new(),
-            answer("200 OK", "a 2\n"),
-        ]);
-        let (client, mut body) = (client(address), vec![]);
-        client.get(&mut body).unwrap();
-        client.get(&mut body).unwrap();
-        assert_eq!(body, b"a 2\n");
-        let connections: Vec<_> = (0..3).map(|_| heads.recv().unwrap().0).collect();
-        assert_eq!(connections, [0, 0, 1]);
-    }
-
-    #[test]
-    fn a_server_that_does_not_answer_in_time_is_named_with_the_time() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let client = Client::new(address, "/metrics", Duration::from_millis(50), 1024).unwrap();
-        let error = client.get(&mut vec![]).unwrap_err().to_string();
-        let expected = format!("scraping http://{address}/metrics: timed out after 50 ms");
-        assert_eq!(error, expected);
-    }
-
-    #[test]
-    fn another_host_is_refused() {
-        let address = "192.0.2.7:30000".parse().unwrap();
-        let error = Client::new(address, "/metrics", SECOND, 1024).unwrap_err();
-        assert!(error.to_string().contains("not an address of this host"));
-    }
-}
+mod tests;

@@ -46,8 +46,10 @@ pub struct Server {
     pub tls: bool,
     /// Whether a file adds to its command line, which we cannot see.
     pub config_file: bool,
-    /// Whether it speaks gRPC and no HTTP.
+    /// Whether it speaks gRPC on its port, and HTTP beside it at best.
     pub grpc: bool,
+    /// The port for that, as given.
+    pub sidecar_port: Option<u16>,
     /// Whether it is a router, which runs no model.
     pub router: bool,
     /// Where a router has its `/metrics`: not on its own port.
@@ -85,6 +87,7 @@ impl Server {
             tls: false,
             config_file: false,
             grpc: false,
+            sidecar_port: None,
             router: false,
             metrics_port: None,
         }
@@ -112,6 +115,17 @@ impl Server {
         Address::Literal(SocketAddr::new(ip, self.port))
     }
 
+    /// Where it answers in HTTP, as seen from `own`, the address of its port.
+    #[must_use]
+    pub fn http_address(&self, own: SocketAddr) -> SocketAddr {
+        let port = match (self.grpc, self.sidecar_port) {
+            (false, _) => own.port(),
+            (true, Some(given)) => given,
+            (true, None) => own.port().saturating_add(1),
+        };
+        SocketAddr::new(own.ip(), port)
+    }
+
     /// What tells it from every other server of this host: `127.0.0.1:30000`.
     #[must_use]
     pub fn name(&self) -> String {
@@ -132,6 +146,9 @@ impl Server {
     /// hold keys.
     #[must_use]
     pub fn metrics_advice(&self) -> String {
+        if self.metrics {
+            return "look for the reason at the beginning of its log: it was started with --enable-metrics".to_owned();
+        }
         let file = if self.config_file {
             ", or `enable-metrics: true` to its --config file"
         } else {
@@ -216,6 +233,8 @@ pub mod tests {
     #[test]
     fn the_advice_is_the_change_to_the_command_that_runs() {
         let mut server = server("::1", 31000);
+        assert!(server.metrics_advice().starts_with("look for the reason"));
+        server.metrics = false;
         assert!(
             server
                 .metrics_advice()

@@ -16,6 +16,9 @@ const ROUTER_METRICS_PORT: u16 = 29000;
 const DEFAULT_HOST: &str = "127.0.0.1";
 const DEFAULT_PORT: u16 = 30000;
 
+/// The option of `sglang serve` that is read before the model.
+const MODEL_TYPE: &str = "--model-type";
+
 #[derive(Clone, Copy)]
 enum Key {
     Host,
@@ -32,6 +35,7 @@ enum Key {
     Certificate,
     Config,
     Grpc,
+    SidecarPort,
     PrometheusPort,
     MaxRunning,
     DpAttention,
@@ -72,9 +76,13 @@ const OPTIONS: &[Opt<Key>] = &[
     },
     Opt {
         key: Key::Grpc,
-        spellings: &["--grpc-mode"],
+        spellings: &["--grpc-mode", "--smg-grpc-mode"],
         takes_value: false,
     },
+    valued(
+        Key::SidecarPort,
+        &["--smg-http-sidecar-port", "--grpc-http-sidecar-port"],
+    ),
 ];
 
 /// The same of a router.
@@ -155,23 +163,37 @@ fn started_as<'a>(argv: &'a [&'a str]) -> Option<(&'static str, Vec<&'a str>)> {
 fn program<'a>(name: &str, args: &[&'a str]) -> Option<(&'static str, Vec<&'a str>)> {
     match name {
         "sglang" => serve(args),
-        "sglang-router" | "smg" | "amg" => launch(args),
+        "sglang-router" | "smg" | "amg" | "sgl-model-gateway" => launch(args),
         _ => None,
     }
 }
 
-/// `launch …` of a router.
+/// `launch …` of a router; the native program takes its options without that word, too.
 fn launch<'a>(args: &[&'a str]) -> Option<(&'static str, Vec<&'a str>)> {
     match args.split_first()? {
-        (&"launch", args) => Some((ROUTER, args.to_vec())),
+        (&("launch" | "start"), rest) => Some((ROUTER, rest.to_vec())),
+        (first, _) if first.starts_with("--") && !first.starts_with("--version") => {
+            Some((ROUTER, args.to_vec()))
+        }
         _ => None,
     }
 }
 
-/// `serve MODEL …`: the model may come first, without its option.
+/// `serve MODEL …`: the model may come first, without its option. Which kind of model it is may stand before it.
 fn serve<'a>(args: &[&'a str]) -> Option<(&'static str, Vec<&'a str>)> {
     let (&"serve", args) = args.split_first()? else {
         return None;
+    };
+    let args = match args {
+        [MODEL_TYPE, _, rest @ ..] => rest,
+        [first, rest @ ..]
+            if first
+                .strip_prefix(MODEL_TYPE)
+                .is_some_and(|it| it.starts_with('=')) =>
+        {
+            rest
+        }
+        args => args,
     };
     let positional = args.first().is_some_and(|arg| !arg.starts_with('-'));
     let option = positional.then_some("--model-path");
@@ -204,6 +226,7 @@ fn server(command: &'static str, args: &[&str]) -> Server {
             Key::Certificate => server.tls = true,
             Key::Config => server.config_file = true,
             Key::Grpc => server.grpc = true,
+            Key::SidecarPort => server.sidecar_port = value.parse().ok(),
             Key::MaxRunning => max_running = value.parse().ok().filter(|max| *max > 0),
             Key::DpAttention => dp_attention = true,
             Key::PrometheusPort => {}

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::measure::Measure;
 use super::snapshot::Snapshot;
 use crate::engine::{Role, Tree};
+use crate::histogram::Counter;
 use crate::processes::Stat;
 
 /// Age up to which a gauge other than 0 is believed. Up to 0.5.14 they are refreshed 30 s after the last
@@ -27,7 +28,7 @@ struct Pulse([Option<f64>; 12]);
 
 impl Pulse {
     fn of(snapshot: &Snapshot) -> Self {
-        let total = |counter: Option<crate::histogram::Counter>| counter.map(|it| it.total);
+        let total = |counter: Option<Counter>| counter.map(|it| it.total);
         let count = |histogram: &super::snapshot::Histogram| total(histogram.all.count);
         Self([
             total(snapshot.realtime.prefill_compute),
@@ -110,8 +111,10 @@ impl Activity {
         self.in_flight = snapshot
             .http_inference
             .map_or(moves && gauges, |active| active > 0.0);
+        // Servers of embeddings, and those that only compute prompts for others, generate no token.
         let decoded = snapshot.realtime.decode.or(snapshot.generation_tokens);
-        self.worked |= decoded.is_some_and(|tokens| tokens.total > 0.0);
+        let any = |counter: Option<Counter>| counter.is_some_and(|it| it.total > 0.0);
+        self.worked |= any(decoded) || any(snapshot.requests);
         // While it is paused, or its weights are changed, waiting is what it should do.
         let held = some(snapshot.paused) || some(snapshot.http_control);
         let wanted =
@@ -155,8 +158,8 @@ impl Activity {
     }
 
     /// Whether the engine is stuck: its scheduler is stopped or hangs, or there has been work for a
-    /// minute and nothing moved. Never before it generated its first token: loading, warming up and
-    /// capturing graphs take minutes.
+    /// minute and nothing moved. Never before its first token or the end of its first request: loading, warming up
+    /// and capturing graphs take minutes.
     #[must_use]
     pub fn stalled(&self, now: Instant) -> bool {
         if self.stopped_ticks >= 2 {
@@ -181,7 +184,6 @@ fn some(gauge: Option<f64>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::histogram::Counter;
 
     const EVERY: Duration = Duration::from_secs(5);
 
@@ -281,6 +283,19 @@ mod tests {
             ..busy(9.0)
         };
         assert!(!after(&[(0, held.clone()), (500, held)]).0);
+    }
+
+    #[test]
+    fn a_server_that_generates_nothing_stalls_once_it_has_finished_requests() {
+        let embeds = |requests| Snapshot {
+            requests: Some(Counter {
+                total: requests,
+                series: 1,
+            }),
+            ..busy(0.0)
+        };
+        assert!(!after(&[(0, embeds(0.0)), (500, embeds(0.0))]).0);
+        assert!(after(&[(0, embeds(1.0)), (60, embeds(1.0))]).0);
     }
 
     #[test]

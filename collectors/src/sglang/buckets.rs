@@ -1,4 +1,5 @@
-//! One histogram of a page over its ranks, priorities and ways to answer.
+//! One histogram of a page over its ranks and ways to answer. Its priorities are parts of the whole, the empty one too:
+//! requests without one.
 
 use super::marks::{Marks, identity};
 use super::ranks::Rank;
@@ -31,7 +32,6 @@ pub struct Gathered {
 #[derive(Clone, Debug, Default)]
 struct Series {
     rank: Rank,
-    one_priority: bool,
     streaming: Option<bool>,
     buckets: Buckets,
 }
@@ -68,10 +68,7 @@ impl Gathered {
     }
 
     fn series(&mut self, marks: &Marks<'_>) -> Option<&mut Series> {
-        let is = |it: &Series| {
-            (it.rank.dp, it.one_priority, it.streaming)
-                == (marks.rank.dp, marks.one_priority, marks.streaming)
-        };
+        let is = |it: &Series| (it.rank.dp, it.streaming) == (marks.rank.dp, marks.streaming);
         let used = &self.parts[..self.used];
         // The samples of a series stand together.
         let known = match used.get(self.last) {
@@ -87,8 +84,7 @@ impl Gathered {
                 }
                 let new = &mut self.parts[self.used];
                 new.buckets.clear();
-                (new.rank, new.one_priority) = (marks.rank, marks.one_priority);
-                new.streaming = marks.streaming;
+                (new.rank, new.streaming) = (marks.rank, marks.streaming);
                 self.used += 1;
                 self.used - 1
             }
@@ -98,12 +94,7 @@ impl Gathered {
 
     /// Sums the series up.
     pub fn finish(&self, histogram: &mut Histogram) {
-        let used = &self.parts[..self.used];
-        for series in used {
-            let total_of_rank = |it: &Series| it.rank.dp == series.rank.dp && !it.one_priority;
-            if series.one_priority && used.iter().any(total_of_rank) {
-                continue;
-            }
+        for series in &self.parts[..self.used] {
             histogram.split |= series.streaming.is_some();
             merge(&series.buckets, &mut histogram.all);
             if series.streaming == Some(true) {

@@ -24,10 +24,10 @@ use super::starting::record_starting;
 use super::state::{Finding, State, judge};
 use super::status::status;
 use super::{Options, Servers};
-use crate::engine::{Address, Tree};
+use crate::engine::{Address, Server, Tree};
 use crate::gpu_usage;
 use crate::host_probe::HostProbe;
-use crate::http::Client;
+use crate::http::{Client, Scheme};
 use crate::inference_status;
 use crate::processes::{Listener, Listeners, effective_uid};
 
@@ -109,30 +109,30 @@ impl ServerCollector {
                 )));
             }
         };
-        match self.listener(tree, address) {
+        let at = server.http_address(address);
+        match self.listener(tree, at) {
             Listener::Own => {}
+            Listener::None if at != address && self.listener(tree, address) == Listener::Own => {
+                life.answers();
+                life.tell_no_metrics(server);
+                return Err(Finding::NoPage);
+            }
             Listener::None => {
                 if life.answered {
-                    life.unreachable(&format!("nothing listens on {address} any longer"));
+                    life.unreachable(&format!("nothing listens on {at} any longer"));
                 }
                 return Err(Finding::NotListening);
             }
             Listener::Other => {
                 return Err(life.unreachable(&format!(
-                    "another user's process listens on {address}: it is not asked"
+                    "another user's process listens on {at}: it is not asked"
                 )));
             }
-        }
-        if server.tls {
-            return Err(life.unreachable("it speaks TLS, which is not supported yet"));
-        }
-        if server.grpc {
-            return Err(life.unreachable("it speaks gRPC alone (--grpc-mode), and has no /metrics"));
         }
         if life.ask_again_at.is_some_and(|at| now < at) {
             return Err(Finding::NoPage);
         }
-        self.ask(tree, address, life)
+        self.ask(tree, at, life)
     }
 
     fn ask(
@@ -194,7 +194,7 @@ impl ServerCollector {
         if named::only_named(tree) {
             Ok(Client::elsewhere(address, page, timeout, most))
         } else {
-            Client::new(address, page, timeout, most)
+            Client::new(scheme(&tree.server), address, page, timeout, most)
         }
     }
 
@@ -223,10 +223,13 @@ impl ServerCollector {
         now: Instant,
         frame: &mut Frame,
     ) -> Option<Figures> {
-        let Address::Literal(address) = tree.server.address() else {
-            return None;
+        let at = match tree.server.address() {
+            Address::Literal(address) if may_ask && !tree.server.grpc => {
+                Some((scheme(&tree.server), address))
+            }
+            _ => None,
         };
-        let mut figures = self.fallback.read(tree, address, may_ask, now)?;
+        let mut figures = self.fallback.read(tree, at, now)?;
         // What it says itself is what holds: it lowers the limit where memory does not suffice.
         figures.max_running = figures
             .max_running
@@ -249,6 +252,14 @@ impl ServerCollector {
         effective_uid(&self.proc_root, tree.pid).map_or(Listener::None, |uid| {
             Listeners::read(&self.proc_root).at(address.ip(), address.port(), uid)
         })
+    }
+}
+
+fn scheme(server: &Server) -> Scheme {
+    if server.tls {
+        Scheme::Https
+    } else {
+        Scheme::Http
     }
 }
 

@@ -63,11 +63,17 @@ struct Rig {
     servers: Arc<Servers>,
     collector: ServerCollector,
     port: u16,
+    /// Arguments that it was started with besides.
+    more: &'static [&'static str],
     start: Instant,
 }
 
 impl Rig {
     fn new(port: u16) -> Self {
+        Self::with(port, &[])
+    }
+
+    fn with(port: u16, more: &'static [&'static str]) -> Self {
         let (proc, servers) = (FakeProc::new(), Arc::<Servers>::default());
         let mut collector = ServerCollector::new(
             format!("127.0.0.1:{port}"),
@@ -85,6 +91,7 @@ impl Rig {
             servers,
             collector,
             port,
+            more,
             start: Instant::now(),
         };
         rig.runs_as(10, 'S');
@@ -95,6 +102,7 @@ impl Rig {
     fn runs_as(&self, pid: u32, state: char) {
         let port = self.port.to_string();
         let argv = ["python", "-m", "sglang.launch_server", "--port", &port];
+        let argv = [&argv[..], self.more].concat();
         self.proc.process(pid, 1, "python", 'S', &argv);
         let title = ["sglang::scheduler"];
         self.proc
@@ -356,3 +364,6 @@ fn a_server_that_is_found_under_another_address_has_not_ended() {
     rig.servers.replace(by_name(vec![]));
     assert!(rig.ended(5).is_err());
 }
+
+#[path = "collector_beside_tests.rs"]
+mod beside;

@@ -20,6 +20,7 @@ use super::charts::tokens::TOKEN_THROUGHPUT;
 use super::record::requests_usage;
 use crate::engine::Tree;
 use crate::host_probe::{Cursor, HostProbe, ProcessId};
+use crate::http::Scheme;
 use crate::inference_status;
 use loads::Api;
 use log::Log;
@@ -118,13 +119,12 @@ impl Fallback {
         }
     }
 
-    /// What is known of the server of `tree`, which answers at `address`. `may_ask` is false where asking its
-    /// scheduler would hang.
+    /// What is known of the server of `tree`. It is not asked for its load without an address `at` which it answers
+    /// in HTTP: where asking its scheduler would hang.
     pub fn read(
         &mut self,
         tree: &Tree,
-        address: SocketAddr,
-        may_ask: bool,
+        at: Option<(Scheme, SocketAddr)>,
         now: Instant,
     ) -> Option<Figures> {
         let process = ProcessId {
@@ -153,11 +153,11 @@ impl Fallback {
             }
         }
         let figures = self.log.figures(now);
-        if figures.is_some() || !may_ask {
+        if figures.is_some() {
             return figures;
         }
         let key = self.key_file.as_deref().and_then(key);
-        self.api.figures(address, key.as_deref(), now)
+        self.api.figures(at?, key.as_deref(), now)
     }
 
     /// Records figures on the charts of the server that has the labels of `base`.

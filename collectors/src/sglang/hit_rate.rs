@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use super::snapshot::Snapshot;
+use super::table::spec::Since;
 use super::throughput::CounterRate;
 use crate::histogram::Counter;
 
@@ -86,6 +87,8 @@ impl HitRate {
             Basis::Finished => {
                 let counters = [page.prompt_tokens, page.cached_tokens, None, None];
                 let [prompt, found, ..] = self.per_second(counters, now);
+                let known = page.cached_tokens.is_some() || page.is_since(Since::Ever);
+                let found = found.filter(|_| known);
                 Hits {
                     device: share(found, prompt),
                     ..Hits::default()

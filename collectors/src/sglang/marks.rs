@@ -13,7 +13,7 @@ pub struct Marks<'a> {
     pub rank: Rank,
     /// Whether there is a `tp_rank`.
     pub ranked: bool,
-    /// Whether it counts one of several priorities; the empty one stands for all of them.
+    /// Whether it is of one priority. The empty one stands for all of them on gauges, and for none on counters.
     pub one_priority: bool,
     /// `is_streaming`.
     pub streaming: Option<bool>,
@@ -44,11 +44,13 @@ const INFERENCE: &[&str] = &[
     "/v1/chat/completions",
     "/v1/classify",
     "/v1/completions",
+    "/v1/decisions",
     "/v1/embeddings",
     "/v1/messages",
     "/v1/rerank",
     "/v1/responses",
     "/v1/score",
+    "/v1/systemone",
 ];
 
 impl<'a> Marks<'a> {

@@ -9,7 +9,7 @@ pub enum Measure {
     TimeToFirstToken,
     /// Between two tokens.
     InterTokenLatency,
-    /// A request's time after its first token, by its tokens (0.5.22 and later).
+    /// A request's time after its first token, by its tokens (0.5.22 and later; up to 0.4.4 under another name).
     TimePerOutputToken,
     /// From a request's arrival to its last token.
     E2eLatency,
@@ -38,7 +38,9 @@ impl Measure {
             "queue_time_seconds" | "queue_time_s" => Self::QueueTime,
             "time_to_first_token_seconds" => Self::TimeToFirstToken,
             "inter_token_latency_seconds" => Self::InterTokenLatency,
-            "request_time_per_output_token_seconds" => Self::TimePerOutputToken,
+            "request_time_per_output_token_seconds" | "time_per_output_token_seconds" => {
+                Self::TimePerOutputToken
+            }
             "e2e_request_latency_seconds" => Self::E2eLatency,
             "prompt_tokens_histogram" => Self::PromptLength,
             "generation_tokens_histogram" => Self::GenerationLength,

@@ -45,7 +45,7 @@ impl Ranked {
         self.parts.clear();
     }
 
-    /// Adds a sample. `one_priority` says that it counts one of several priorities; `series` identifies it.
+    /// Adds a sample. `one_priority` says that it is a part of the sample without one; `series` identifies it.
     pub fn add(&mut self, rank: Rank, one_priority: bool, value: f64, series: u64) {
         let fresh = Part {
             rank,

@@ -66,6 +66,53 @@ fn the_empty_priority_is_the_total_and_pids_add_up() {
 }
 
 #[test]
+fn events_count_once_under_their_priority_or_under_none() {
+    // As `--enable-priority-scheduling` shows them: requests that name no priority have the empty one.
+    let page = |n: u32| {
+        let of = |priority: &str, share: u32| {
+            let labels = format!("engine_type=\"unified\",priority=\"{priority}\"");
+            format!(
+                "sglang:num_requests_total{{{labels}}} {0}\nsglang:prompt_tokens_total{{{labels}}} {0}\n\
+                 # TYPE sglang:jumps_total counter\nsglang:jumps_total{{{labels}}} {0}\n\
+                 sglang:e2e_request_latency_seconds_bucket{{{labels},le=\"1\"}} {0}\n\
+                 sglang:e2e_request_latency_seconds_bucket{{{labels},le=\"+Inf\"}} {0}\n\
+                 sglang:e2e_request_latency_seconds_count{{{labels}}} {0}\n",
+                share * n
+            )
+        };
+        of("", 100) + &of("1", 20) + &of("None", 30)
+    };
+    let frame = played(&[&page(1), &page(2)]);
+    assert_eq!(value(&frame, "requests", "finished"), Some(15.0));
+    assert_eq!(value(&frame, "tokens_finished", "prompt"), Some(15.0));
+    assert_eq!(
+        value(&frame, "e2e_latency_observations", "in_window"),
+        Some(150.0)
+    );
+    let jumps = frame.charts().find(|it| it.chart().id == "rate").unwrap();
+    assert_eq!(jumps.values().collect::<Vec<_>>(), [("value", Some(15.0))]);
+}
+
+#[test]
+fn early_versions_have_the_time_of_an_output_token_under_its_first_name() {
+    let page = |n: u32| {
+        let name = "sglang:time_per_output_token_seconds";
+        format!(
+            "sglang:num_running_reqs 1\n{name}_bucket{{le=\"0.05\"}} {0}\n{name}_bucket{{le=\"+Inf\"}} {0}\n\
+             {name}_sum {1}\n{name}_count {0}\n",
+            40 * n,
+            n
+        )
+    };
+    let frame = played(&[&page(1), &page(2)]);
+    assert_eq!(
+        value(&frame, "time_per_output_token", "average"),
+        Some(25.0)
+    );
+    assert_eq!(value(&frame, "time_per_output_token", "p50"), Some(25.0));
+}
+
+#[test]
 fn what_is_no_number_is_a_gap_and_bounds_of_gauges_make_no_histogram() {
     let frame = played(&["sglang:num_running_reqs NaN\nsglang:num_queue_reqs 1\n\
         # TYPE sglang:fwd_occupancy gauge\nsglang:fwd_occupancy NaN\n\
@@ -97,9 +144,17 @@ fn a_transfers_time_is_a_gauge_before_it_becomes_a_histogram() {
 
 #[test]
 fn an_absent_counter_is_zero_only_on_versions_that_have_it() {
-    let old = "sglang:num_running_reqs 1\nsglang:num_requests_total 5\n";
+    // As 0.4.0 to 0.4.2, which count no requests.
+    let older = "sglang:num_running_reqs 1\nsglang:prompt_tokens_total 7\n";
+    let frame = played(&[older, older]);
+    assert_eq!(value(&frame, "requests", "finished"), None);
+    assert_eq!(value(&frame, "tokens_finished", "cached"), None);
+    assert_eq!(value(&frame, "token_throughput", "prefill_compute"), None);
+    assert_eq!(value(&frame, "tokens_finished", "prompt"), Some(0.0));
+    let old = "sglang:num_running_reqs 1\nsglang:num_grammar_queue_reqs 0\n";
     let frame = played(&[old, old]);
     assert_eq!(value(&frame, "requests", "finished"), Some(0.0));
+    assert_eq!(value(&frame, "tokens_finished", "cached"), Some(0.0));
     assert_eq!(value(&frame, "requests", "aborted"), None);
     assert_eq!(value(&frame, "retractions", "retracted"), None);
     let new = "sglang:num_running_reqs{tp_rank=\"0\"} 1\nsglang:http_requests_total 5\n\

@@ -89,6 +89,7 @@ fn every_metric_of_every_version_is_charted_or_left_out_on_purpose() {
     // What moves, so that gauges are believed.
     let around = [
         "sglang:num_running_reqs 3\n",
+        "sglang:num_grammar_queue_reqs 0\n",
         "sglang:generation_tokens_total 100\n",
         "sglang:http_requests_total 100\n",
     ];

@@ -19,7 +19,7 @@ use super::table::plan::Line;
 use super::table::readings::Asked;
 use super::{Options, Servers};
 use crate::engine::{Address, Server, Tree};
-use crate::http::Client;
+use crate::http::{Client, Scheme};
 use crate::processes::{Listener, Listeners, effective_uid};
 use page::{PLAN, Pages};
 
@@ -83,8 +83,14 @@ impl RouterCollector {
         let known = life.client.take().filter(|(at, _)| *at == address);
         let client = match known {
             Some((_, client)) => client,
-            None => Client::new(address, "/metrics", self.options.timeout(), MAX_PAGE)
-                .map_err(|error| format!("{error:#}"))?,
+            None => Client::new(
+                Scheme::Http,
+                address,
+                "/metrics",
+                self.options.timeout(),
+                MAX_PAGE,
+            )
+            .map_err(|error| format!("{error:#}"))?,
         };
         let (_, client) = life.client.insert((address, client));
         match client.get(&mut self.body) {

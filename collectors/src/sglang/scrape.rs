@@ -105,6 +105,9 @@ struct Meaning {
     family: Option<&'static Family>,
     key: Option<&'static str>,
     unlisted: bool,
+    /// Whether it counts events, each under the priority that it has or under the empty one. Of gauges the empty
+    /// one is the total.
+    counts: bool,
 }
 
 impl Meaning {
@@ -119,6 +122,9 @@ impl Meaning {
             family,
             key,
             unlisted: metric.is_none() && family.is_none() && !is_known(name),
+            counts: ["_total", "_sum", "_count", "_bucket"]
+                .iter()
+                .any(|ending| name.ends_with(ending)),
         }
     }
 }
@@ -170,6 +176,7 @@ impl Reader {
         }
         snapshot.skipped_lines = lines.skipped();
         snapshot.version = newest.version();
+        snapshot.supported = newest.is_supported();
         self.finish(snapshot);
     }
 
@@ -192,7 +199,7 @@ impl Reader {
         }
         let counted = Counted {
             rank: marks.rank,
-            one_priority: marks.one_priority,
+            one_priority: marks.one_priority && !meaning.counts,
             value: sample.value,
             series: identity(sample.raw_labels()),
         };

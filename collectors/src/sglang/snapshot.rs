@@ -59,6 +59,8 @@ pub struct Snapshot {
     pub ranked: bool,
     /// The dp ranks with running requests, if the page tells ranks apart.
     pub dp_ranks: Vec<u32>,
+    /// Whether it is of the oldest version whose counters are known, or a later one: an absent counter is 0.
+    pub supported: bool,
     /// The newest version that added a metric which is there.
     pub version: Option<&'static str>,
     /// The histograms, in the order of [`Measure::ALL`].
@@ -101,7 +103,7 @@ impl Snapshot {
     #[must_use]
     pub fn is_since(&self, since: Since) -> bool {
         match since {
-            Since::Ever => self.series > 0,
+            Since::Ever => self.supported,
             Since::Ranks => self.ranked,
             Since::Capacity => self.capacity_tokens.is_some(),
             Since::Http => self.counts_http,

@@ -91,10 +91,15 @@ fn missing(reading: &Reading<'_>, trouble: &str) -> Option<String> {
     match reading.state {
         State::Ready | State::Stalled => None,
         State::Starting => Some("It does not listen yet: they come by themselves.".to_owned()),
-        State::NoMetrics => Some(format!(
-            "It was started without --enable-metrics: {}.",
-            reading.server.metrics_advice()
-        )),
+        State::NoMetrics => {
+            let advice = reading.server.metrics_advice();
+            let what = if reading.server.metrics {
+                "It shows no metrics"
+            } else {
+                "It was started without --enable-metrics"
+            };
+            Some(format!("{what}: {advice}."))
+        }
         State::Unreachable => Some(format!("No answer: {trouble}")),
     }
 }

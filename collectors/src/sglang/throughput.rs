@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use super::snapshot::Snapshot;
+use super::table::spec::Since;
 use crate::histogram::Counter;
 use crate::rate::Rate;
 
@@ -69,9 +70,12 @@ impl Throughput {
                 page.generation_tokens,
             ],
         };
-        let mut rates = self.rates.iter_mut().zip(counters);
-        let mut next = || rates.next().and_then(|(rate, it)| rate.per_second(it, now));
-        let (prefill, prefill_cache, decode) = (next(), next(), next());
+        // A version that counts while it works has all of them; an early one may lack the cached tokens.
+        let absent_is_zero = source == Some(Source::Realtime) || page.is_since(Since::Ever);
+        let [prefill, prefill_cache, decode] = std::array::from_fn(|i| {
+            let rate = self.rates[i].per_second(counters[i], now);
+            rate.filter(|_| absent_is_zero || counters[i].is_some())
+        });
         Tokens {
             prefill_compute: match source {
                 // What was cached was not computed.
@@ -233,6 +237,7 @@ mod tests {
         let page = |prompt, cached, generation| {
             Some(Snapshot {
                 series: 1,
+                supported: true,
                 prompt_tokens: counter(prompt),
                 cached_tokens: counter(cached),
                 generation_tokens: counter(generation),
@@ -247,6 +252,24 @@ mod tests {
             decode: Some(10.0),
         };
         assert_eq!(tokens[1], expected);
+    }
+
+    #[test]
+    fn a_version_that_may_not_count_cached_tokens_has_computed_none_that_are_known() {
+        let page = |prompt, supported| {
+            Some(Snapshot {
+                series: 1,
+                supported,
+                prompt_tokens: counter(prompt),
+                ..Snapshot::default()
+            })
+        };
+        for (supported, computed) in [(false, None), (true, Some(20.0))] {
+            let pages = [page(0.0, supported), page(100.0, supported)];
+            let last = run(&pages).0[1];
+            assert_eq!(last.prefill_compute, computed);
+            assert_eq!(last.prefill_cache, computed.map(|_| 0.0));
+        }
     }
 
     #[test]

@@ -196,7 +196,7 @@ impl Unlisted {
         let marks = Marks::read(sample, None);
         let counted = Counted {
             rank: marks.rank,
-            one_priority: marks.one_priority,
+            one_priority: marks.one_priority && self.kind == Take::Gauge,
             value: sample.value,
             series: identity(sample.raw_labels()),
         };

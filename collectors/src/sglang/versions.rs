@@ -1,8 +1,12 @@
 //! Which version of SGLang a page comes from, by the metrics that it shows: no page names it.
 
+/// The oldest version whose counters are known: there an absent one has counted nothing yet.
+const SUPPORTED: &str = "0.4.6";
+
 /// A metric that every page of a version shows from the start, and the version that added it; newest last.
 const MILESTONES: &[(&str, &str)] = &[
-    ("num_running_reqs", "0.4.6"),
+    ("num_running_reqs", "0.4.0"),
+    ("num_grammar_queue_reqs", SUPPORTED),
     ("num_paused_reqs", "0.5.2"),
     ("is_cuda_graph", "0.5.4"),
     ("max_total_num_tokens", "0.5.6"),
@@ -29,6 +33,13 @@ impl Newest {
         if let Some(at) = newer.iter().position(|(metric, _)| *metric == name) {
             self.0 += at + 1;
         }
+    }
+
+    /// Whether it is at least the oldest version whose counters are known.
+    #[must_use]
+    pub fn is_supported(self) -> bool {
+        let at = MILESTONES.iter().position(|(_, it)| *it == SUPPORTED);
+        at.is_some_and(|at| self.0 > at)
     }
 
     /// The version that added it: the server is of this one or a later one.

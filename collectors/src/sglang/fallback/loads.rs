@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use super::{Figures, Source};
-use crate::http::Client;
+use crate::http::{Client, Scheme};
 
 /// Pause between two questions.
 const ASK_EVERY: Duration = Duration::from_secs(15);
@@ -55,16 +55,17 @@ impl Api {
         }
     }
 
-    /// What the server at `address` says, at most one question ago. `key` goes into the header alone.
+    /// What the server that speaks `scheme` at `address` says, at most one question ago. `key` goes into the
+    /// header alone.
     pub fn figures(
         &mut self,
-        address: SocketAddr,
+        (scheme, address): (Scheme, SocketAddr),
         key: Option<&str>,
         now: Instant,
     ) -> Option<Figures> {
         if self.ask_at.is_none_or(|at| now >= at) {
             self.ask_at = Some(now + ASK_EVERY);
-            let mut figures = self.ask(address, key, now);
+            let mut figures = self.ask((scheme, address), key, now);
             if let Some(figures) = &mut figures {
                 let told = std::mem::replace(&mut self.told_decode, figures.decode);
                 figures.decode = fresh(figures, told);
@@ -75,12 +76,17 @@ impl Api {
         (now.saturating_duration_since(at) <= ASK_EVERY * 2).then_some(figures)
     }
 
-    fn ask(&mut self, address: SocketAddr, key: Option<&str>, now: Instant) -> Option<Figures> {
+    fn ask(
+        &mut self,
+        (scheme, address): (Scheme, SocketAddr),
+        key: Option<&str>,
+        now: Instant,
+    ) -> Option<Figures> {
         let mut body = Vec::new();
         while let Some((path, parse)) = ENDPOINTS.get(self.endpoint) {
             let client = match self.client.take() {
                 Some(client) => client,
-                None => Client::new(address, path, PATIENCE, MAX_ANSWER)
+                None => Client::new(scheme, address, path, PATIENCE, MAX_ANSWER)
                     .ok()?
                     .with_bearer(key),
             };
@@ -308,16 +314,23 @@ mod tests {
         });
         let (mut api, start) = (Api::new(), Instant::now());
         assert_eq!(
-            api.figures(address, Some("k3y"), start).unwrap().running,
+            api.figures((Scheme::Http, address), Some("k3y"), start)
+                .unwrap()
+                .running,
             Some(2.0)
         );
         let soon = start + Duration::from_secs(14);
         assert_eq!(
-            api.figures(address, Some("k3y"), soon).unwrap().running,
+            api.figures((Scheme::Http, address), Some("k3y"), soon)
+                .unwrap()
+                .running,
             Some(2.0)
         );
         let later = start + Duration::from_secs(15);
-        assert!(api.figures(address, Some("k3y"), later).is_some());
+        assert!(
+            api.figures((Scheme::Http, address), Some("k3y"), later)
+                .is_some()
+        );
         let asked: Vec<_> = questions.try_iter().collect();
         assert_eq!(
             asked,
@@ -339,7 +352,7 @@ mod tests {
             let (mut api, start) = (Api::new(), Instant::now());
             for seconds in [0, 20, 599] {
                 let now = start + Duration::from_secs(seconds);
-                assert_eq!(api.figures(address, None, now), None);
+                assert_eq!(api.figures((Scheme::Http, address), None, now), None);
             }
             let asked = questions.try_iter().count();
             assert_eq!(asked, if status == 401 { 1 } else { ENDPOINTS.len() });
@@ -351,10 +364,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (mut api, start) = (Api::new(), Instant::now());
-        assert_eq!(api.figures(address, None, start), None);
+        assert_eq!(api.figures((Scheme::Http, address), None, start), None);
         let asked = Instant::now();
         assert_eq!(
-            api.figures(address, None, start + Duration::from_secs(299)),
+            api.figures(
+                (Scheme::Http, address),
+                None,
+                start + Duration::from_secs(299)
+            ),
             None
         );
         assert!(asked.elapsed() < PATIENCE, "it was asked again");

@@ -36,7 +36,7 @@ pub enum Take {
 /// every page of that version has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Since {
-    /// The oldest version supported.
+    /// The oldest version whose counters are known.
     Ever,
     /// 0.4.9: the scheduler's samples carry ranks.
     Ranks,
