@@ -39,6 +39,13 @@ pub struct Args {
     /// Read the GPUs for the plugin that started this, while a call of its own hangs; ends with standard input.
     #[arg(long, hide = true)]
     pub nvml_helper: bool,
+    /// Record into a new file (or `-`) what the NVIDIA driver answers to every call, to be played back where there is
+    /// no such GPU; UUIDs, serial numbers and pids are replaced.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["once", "check", "list"])]
+    pub record_nvml: Option<PathBuf>,
+    /// For how many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "record_nvml", value_parser = clap::value_parser!(u64).range(5..=3600))]
+    pub record_seconds: u64,
     /// Print the version.
     #[arg(short, long)]
     pub version: bool,

@@ -106,6 +106,7 @@ fn main() -> ExitCode {
     let outcome = match &args.host_probe {
         Some(socket) => host_probe::serve(socket),
         None if args.nvml_helper => nvidia::helper::serve(),
+        None if args.record_nvml.is_some() => record_nvml(&args, &config),
         None => run(&args, agent, config),
     };
     #[cfg(feature = "count-allocations")]
@@ -116,6 +117,13 @@ fn main() -> ExitCode {
             log::error!("{error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn record_nvml(args: &Args, config: &config::Source) -> anyhow::Result<()> {
+    match &args.record_nvml {
+        Some(path) => nvidia::nvml_record::record(config, path, args.record_seconds),
+        None => Ok(()),
     }
 }
 

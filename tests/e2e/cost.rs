@@ -16,10 +16,8 @@ const TICK_AT_MOST_US: f64 = 200.0;
 /// How many times fewer lists of processes than nvitop-exporter asks for.
 const FEWER_LISTS: f64 = 3.0;
 
-/// A stretch of ticks that is measured on its own: others on the machine disturb some of them, not all. Short
-/// enough to have none of the readings of every ten seconds in it.
-const STRETCH: Duration = Duration::from_secs(4);
-const STRETCHES: usize = 5;
+/// Each is measured on its own: others on the machine disturb some of them, not all, and every tenth reads more.
+const TICKS: usize = 24;
 /// First calls, definitions of charts, and pages touched for the first time.
 const WARM_UP: Duration = Duration::from_secs(8);
 
@@ -53,10 +51,7 @@ pub fn of_eight_gpus(place: &Place) -> anyhow::Result<()> {
 
     let (of_whole, of_exporter) = (whole.calls()?, exporter.calls()?);
     let began = SystemTime::now();
-    let mut ticks = vec![];
-    for _ in 0..STRETCHES {
-        ticks.push(fast.tick_us(STRETCH)?);
-    }
+    let ticks = fast.ticks_us()?;
     let seconds = began.elapsed()?.as_secs_f64();
     let of_whole = since(&of_whole, &whole.calls()?, seconds);
     let of_exporter = since(&of_exporter, &exporter.calls()?, seconds);
@@ -143,18 +138,25 @@ impl Reader {
             .context("half a log of calls")
     }
 
-    /// CPU time of its threads that have to do with GPUs, without that of the library, for each tick.
-    fn tick_us(&self, stretch: Duration) -> anyhow::Result<f64> {
-        let before = (between_ticks(|| self.cpu_ns())?, self.calls()?);
-        std::thread::sleep(stretch);
-        let after = (between_ticks(|| self.cpu_ns())?, self.calls()?);
-        // The log is written at the first call of a tick: both are one tick behind.
-        let calls = since(&before.1, &after.1, 1.0);
-        let of = |name: &str| calls.get(name).copied().unwrap_or(0.0);
-        let (ticks, library_ns) = (of("nvmlDeviceGetCount_v2"), of("cpu_ns"));
-        ensure!(ticks >= 2.0, "{ticks} ticks in {stretch:?}");
-        ensure!(library_ns > 0.0, "the library counts no CPU time");
-        Ok((after.0 - before.0 - library_ns) / ticks / 1e3)
+    /// CPU time of its threads that have to do with GPUs, without that of the library, of each tick.
+    fn ticks_us(&self) -> anyhow::Result<Vec<f64>> {
+        let mut looks = vec![];
+        // The log is written at the first call of a tick: it is one tick behind.
+        for _ in 0..TICKS + 2 {
+            wait_between_ticks()?;
+            looks.push((self.cpu_ns()?, self.calls()?));
+        }
+        let mut ticks = vec![];
+        for look in looks.windows(3) {
+            let library = since(&look[1].1, &look[2].1, 1.0);
+            let of = |name: &str| library.get(name).copied().unwrap_or(0.0);
+            // One that came late is in the next look.
+            if of("nvmlDeviceGetCount_v2") == 1.0 && of("cpu_ns") > 0.0 {
+                ticks.push((look[1].0 - look[0].0 - of("cpu_ns")) / 1e3);
+            }
+        }
+        ensure!(ticks.len() >= TICKS / 2, "only {} ticks", ticks.len());
+        Ok(ticks)
     }
 
     fn cpu_ns(&self) -> anyhow::Result<f64> {
@@ -192,12 +194,16 @@ fn total(calls: &Calls) -> f64 {
     counted.map(|(_, calls)| calls).sum()
 }
 
-/// Looks half-way between two ticks, which come at whole seconds.
-fn between_ticks<T>(look: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+/// Until half-way between the next two ticks, which come at whole seconds.
+fn wait_between_ticks() -> anyhow::Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
     let wait = (0.6 - now.fract()).rem_euclid(1.0);
-    std::thread::sleep(Duration::from_secs_f64(wait));
-    look()
+    std::thread::sleep(Duration::from_secs_f64(if wait < 0.1 {
+        wait + 1.0
+    } else {
+        wait
+    }));
+    Ok(())
 }
 
 /// The built-in model; eight of it, each with a process, by number: looking for titles would be the library's work.

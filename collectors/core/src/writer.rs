@@ -146,12 +146,12 @@ impl Writer {
             chart.id,
             &instance.suffix,
         ]);
-        if !is_chart_id(&self.id) {
-            log::debug!("a {} is not sent: Netdata takes no such id", chart.context);
-            return;
-        }
         let known = recorded.values().any(|(_, value)| value.is_some());
         if !self.charts.contains_key(&self.id) {
+            if !is_chart_id(&self.id) {
+                log::debug!("a {} is not sent: Netdata takes no such id", chart.context);
+                return;
+            }
             if !known {
                 return;
             }
@@ -235,8 +235,8 @@ impl Defined {
     /// Adds the dimensions that this tick names for the first time; says whether there were any.
     fn learn_names(&mut self, recorded: &Recorded<'_>, tick: u64) -> bool {
         let before = self.dims.len();
-        for (name, value) in recorded.values() {
-            if value.is_none() || self.dims.iter().any(|dim| dim.name() == name) {
+        for (position, (name, value)) in recorded.values().enumerate() {
+            if value.is_none() || self.place_of(name, position).is_some() {
                 continue;
             }
             match recorded.chart().dim(name) {
@@ -250,6 +250,14 @@ impl Defined {
         self.dims.len() > before
     }
 
+    /// Where the dimension of that name is. Names mostly come in the order in which they were learnt.
+    fn place_of(&self, name: &str, position: usize) -> Option<usize> {
+        match self.dims.get(position) {
+            Some(dim) if dim.name() == name => Some(position),
+            _ => self.dims.iter().position(|dim| dim.name() == name),
+        }
+    }
+
     fn values(
         &mut self,
         out: &mut Vec<u8>,
@@ -258,23 +266,21 @@ impl Defined {
         tick: u64,
         now: Instant,
     ) {
-        put(out, format_args!("BEGIN {id}"));
+        out.extend_from_slice(b"BEGIN ");
+        out.extend_from_slice(id.as_bytes());
         if let Some(last) = self.last_begin.replace(now) {
             let elapsed_us = now.saturating_duration_since(last).as_micros().max(1);
-            put(out, format_args!(" {elapsed_us}"));
+            out.push(b' ');
+            put_integer(out, i64::try_from(elapsed_us).unwrap_or(i64::MAX));
         }
         out.push(b'\n');
         self.dims.iter_mut().for_each(|dim| dim.sent = false);
         for (position, (name, value)) in recorded.values().enumerate() {
             let Some(value) = value else { continue };
-            // Names mostly come in the order in which they were learnt.
-            let at = match self.dims.get(position) {
-                Some(dim) if dim.name() == name => Some(position),
-                _ => self.dims.iter().position(|dim| dim.name() == name),
-            };
-            let Some(dim) = at.map(|at| &mut self.dims[at]) else {
+            let Some(at) = self.place_of(name, position) else {
                 continue;
             };
+            let dim = &mut self.dims[at];
             let steps = (value * f64::from(dim.dim.precision)).round();
             // Beyond this a double no longer holds every integer, and Netdata would store nonsense.
             if dim.sent || steps.abs() >= 9e18 {
@@ -282,7 +288,11 @@ impl Defined {
             }
             dim.sent = true;
             dim.last_value = tick;
-            put(out, format_args!("SET '{}' = {}\n", dim.id, steps as i64));
+            out.extend_from_slice(b"SET '");
+            out.extend_from_slice(dim.id.as_bytes());
+            out.extend_from_slice(b"' = ");
+            put_integer(out, steps as i64);
+            out.push(b'\n');
         }
         out.extend_from_slice(b"END\n");
     }
@@ -325,6 +335,26 @@ fn is_chart_id(id: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     let whole = !id.starts_with('.') && !id.ends_with('.');
     whole && id.len() <= MAX_ID_BYTES && id.bytes().all(plain)
+}
+
+/// Appends a number. A tick writes thousands, for which formatted text takes several times as long.
+fn put_integer(out: &mut Vec<u8>, number: i64) {
+    /// Digits of the longest number.
+    const LONGEST: usize = 19;
+    let (mut digits, mut at) = ([0; LONGEST], LONGEST);
+    let mut left = number.unsigned_abs();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    if number < 0 {
+        out.push(b'-');
+    }
+    out.extend_from_slice(&digits[at..]);
 }
 
 /// Appends formatted text; writing to a vector cannot fail.

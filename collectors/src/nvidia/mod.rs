@@ -4,6 +4,7 @@ mod board;
 mod charts;
 mod health;
 pub mod helper;
+pub mod nvml_record;
 mod owners;
 mod peers;
 mod processes;

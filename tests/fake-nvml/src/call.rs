@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::call_log;
 use crate::ffi::{Answer, Code, FUNCTION_NOT_FOUND, NOT_SUPPORTED, UNINITIALIZED, UNKNOWN};
@@ -75,10 +75,11 @@ pub fn device(name: &'static str, device: Device, body: impl FnOnce(&GpuNow<'_>)
         let gpu = &machine.gpus[index];
         let instances = gpu.mig.as_ref();
         let instance = instance.and_then(|place| instances?.get(place));
-        let missing = match instance {
-            Some(_) => !OF_INSTANCES.contains(&name),
-            None => gpu.mig.is_some() && NOT_WHEN_SPLIT.contains(&name),
-        };
+        let missing = machine.record.is_none()
+            && match instance {
+                Some(_) => !OF_INSTANCES.contains(&name),
+                None => gpu.mig.is_some() && NOT_WHEN_SPLIT.contains(&name),
+            };
         if missing || gpu.model.absent.contains(name) {
             return Err(NOT_SUPPORTED);
         }
@@ -86,7 +87,7 @@ pub fn device(name: &'static str, device: Device, body: impl FnOnce(&GpuNow<'_>)
             machine: &machine,
             gpu,
             instance,
-            now_s: now_s(),
+            now_s: machine.now_s(),
         })
     })
 }
@@ -94,13 +95,6 @@ pub fn device(name: &'static str, device: Device, body: impl FnOnce(&GpuNow<'_>)
 /// A call this library has no answer for.
 pub fn not_supported(name: &'static str) -> u32 {
     system(name, |_| Err(NOT_SUPPORTED))
-}
-
-/// The clock behind every reading: Unix seconds.
-pub fn now_s() -> f64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0.0, |t| t.as_secs_f64())
 }
 
 fn initialised() -> Answer {

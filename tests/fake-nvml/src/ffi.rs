@@ -71,6 +71,37 @@ impl<T> Out<T> {
     }
 }
 
+impl<T> Out<T> {
+    /// Writes a structure as the bytes that it was recorded as; they must be as many as it has.
+    pub fn put_bytes(self, bytes: &[u8]) -> Answer {
+        if self.0.is_null() || bytes.len() != size_of::<T>() {
+            return Err(INVALID_ARGUMENT);
+        }
+        // SAFETY: not NULL, so by NVML's contract valid for a write of T, whose size is that of `bytes`; every T
+        // of nvml.h is made of numbers, for which all bytes are valid.
+        unsafe {
+            self.0
+                .cast::<u8>()
+                .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        };
+        Ok(())
+    }
+
+    /// The first four bytes of a structure that the caller filled in: its version.
+    pub fn first_word(&self) -> Result<[u8; 4], Code> {
+        if self.0.is_null() || size_of::<T>() < 4 {
+            return Err(INVALID_ARGUMENT);
+        }
+        // SAFETY: not NULL, so by NVML's contract an initialised T, which is at least that long.
+        Ok(unsafe { self.0.cast::<[u8; 4]>().read_unaligned() })
+    }
+
+    /// The same pointer, to characters.
+    pub fn into_text(self) -> Out<c_char> {
+        Out(self.0.cast())
+    }
+}
+
 impl<T: Copy> Out<T> {
     /// Writes a list in NVML's way: `count` comes in as the room and goes out as the length, and
     /// too little room is an error that tells the length.
@@ -111,6 +142,11 @@ impl Out<c_char> {
         self.copy(&bytes)
     }
 }
+
+/// An argument that says how many characters there is room for.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct Room(pub c_uint);
 
 /// A pointer argument to a C string.
 #[repr(transparent)]

@@ -11,6 +11,8 @@ mod gpu;
 mod machine;
 mod parts;
 mod processes;
+mod record;
+mod replay;
 mod scenario;
 mod session;
 mod signal;

@@ -1,7 +1,10 @@
 //! A scenario made ready to be read: models merged into their GPUs, loads into their signals,
 //! texts parsed.
 
+use std::time::SystemTime;
+
 use crate::parts::{Activity, C2c, Fabric, MigInstance, NvLink, Oddities, PcieErrors};
+use crate::record::Record;
 use crate::scenario::{Clocks, Fault, Gpu as Entry, Model, Pcie, Process, Readings, Scenario, Xid};
 use crate::signal::Signal;
 
@@ -15,11 +18,15 @@ pub struct Machine {
     /// Unix seconds.
     pub driver_loaded_s: f64,
     pub proc_root: String,
+    /// Where its clock stands still, Unix seconds.
+    pub stands_still_s: Option<f64>,
     pub call_log: Option<String>,
     pub hidden_symbols: Vec<String>,
     pub confidential_compute: Option<bool>,
     pub faults: Vec<Fault>,
     pub gpus: Vec<Gpu>,
+    /// What answers in place of the readings.
+    pub record: Option<Record>,
 }
 
 /// One GPU of it.
@@ -80,6 +87,18 @@ impl PciAddress {
 impl Machine {
     /// From a scenario file's text. The error says what is wrong with it, and where.
     pub fn parse(text: &str) -> Result<Self, String> {
+        if Record::is_one(text) {
+            let record = Record::parse(text)?;
+            let mut machine = Self::of_scenario(&record.scenario())?;
+            machine.confidential_compute = record.confidential_compute();
+            machine.stands_still_s = record.now_s;
+            machine.record = Some(record);
+            return Ok(machine);
+        }
+        Self::of_scenario(text)
+    }
+
+    fn of_scenario(text: &str) -> Result<Self, String> {
         let scenario: Scenario = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
         let cuda = two_numbers(&scenario.cuda_version)
             .ok_or_else(|| format!("cuda_version: `{}` is no x.y", scenario.cuda_version))?;
@@ -101,12 +120,21 @@ impl Machine {
             cuda_version: cuda.0 * 1000 + cuda.1 * 10,
             driver_loaded_s: scenario.driver_loaded_s,
             proc_root: scenario.proc_root,
+            stands_still_s: scenario.now_s,
             call_log: scenario.call_log,
             hidden_symbols: scenario.hidden_symbols,
             confidential_compute: scenario.confidential_compute,
             faults: scenario.faults,
             gpus,
+            record: None,
         })
+    }
+
+    /// The clock behind every reading: Unix seconds.
+    pub fn now_s(&self) -> f64 {
+        let since = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let flowing = || since().map_or(0.0, |time| time.as_secs_f64());
+        self.stands_still_s.unwrap_or_else(flowing)
     }
 
     /// Whether the driver numbers the field values 251 to 273 as CUDA 13.0 Update 1 does.

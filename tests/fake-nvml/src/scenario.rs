@@ -20,6 +20,8 @@ pub struct Scenario {
     /// When the driver was loaded, Unix seconds: where energy and byte counters start.
     #[serde(default = "driver_loaded_default")]
     pub driver_loaded_s: f64,
+    /// A moment at which the clock stands still, Unix seconds.
+    pub now_s: Option<f64>,
     /// Where process titles are read.
     #[serde(default = "proc_root_default")]
     pub proc_root: String,

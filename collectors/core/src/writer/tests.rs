@@ -258,3 +258,12 @@ fn a_chart_made_while_running_is_defined_like_any_other() {
          END\n"
     );
 }
+
+#[test]
+fn numbers_are_written_as_any_formatter_writes_them() {
+    for number in [0, 7, -7, 10, 99, 100, -1_000_001, i64::MAX, i64::MIN] {
+        let mut out = vec![];
+        put_integer(&mut out, number);
+        assert_eq!(String::from_utf8(out).unwrap(), number.to_string());
+    }
+}

@@ -55,6 +55,11 @@ impl Calls {
         self.reports = Some((index, Arc::clone(progress)));
     }
 
+    /// Whether that call is known to be refused.
+    pub fn lacks(&self, call: &str) -> bool {
+        self.unsupported.contains(&call)
+    }
+
     /// Forgets what is not supported: the GPU has changed.
     pub fn ask_again(&mut self) {
         self.unsupported.clear();

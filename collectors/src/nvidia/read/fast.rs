@@ -97,9 +97,9 @@ pub fn read(
     let energy_mj = calls.ask(uuid, "nvmlDeviceGetTotalEnergyConsumption", || {
         device.total_energy_consumption()
     });
-    let average_power_w = average_power_w(&mut past.energy, energy_mj, Instant::now());
+    let average_power_w = average_power_w(&mut past.energy, energy_mj, shared.clock.now());
     past.fields.read(device, uuid, calls, shared.numbering);
-    let (now, numbering) = (Instant::now(), shared.numbering);
+    let (now, numbering) = (shared.clock.now(), shared.numbering);
     let throttled = past.throttle.shares(&past.fields, numbering, now);
     let count = |field| past.fields.get(field, numbering).and_then(Value::count);
     let counter = |field| count(field).map(|count| count as f64);

@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use self::calls::is_fatal;
 use self::devices::{Devices, Entry};
 pub use self::events::Events;
-use self::explain::explain;
+pub use self::explain::explain;
 use self::fields::Numbering;
 pub use self::progress::{Place, Progress};
 use super::reading::Settings;
@@ -64,10 +64,27 @@ pub struct Reader {
 #[derive(Default)]
 struct Shared {
     numbering: Numbering,
+    clock: Clock,
     /// Of this tick, microseconds since 1970: what samples are compared with.
     now_us: u64,
     rows: processes::Buffers,
     samples: samples::Buffer,
+}
+
+/// What counters' readings are dated by.
+#[derive(Clone, Copy)]
+struct Clock(fn() -> Instant);
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self(Instant::now)
+    }
+}
+
+impl Clock {
+    fn now(self) -> Instant {
+        (self.0)()
+    }
 }
 
 /// What keeps every GPU from being read.
@@ -183,6 +200,12 @@ impl Reader {
         Ok(reader)
     }
 
+    /// Has counters' readings dated by another clock.
+    #[cfg(test)]
+    pub fn date_by(&mut self, clock: fn() -> Instant) {
+        self.shared.clock = Clock(clock);
+    }
+
     /// Its XID errors, which come also while a reading hangs.
     pub fn events(&self) -> Arc<Events> {
         Arc::clone(&self.events)
@@ -261,7 +284,7 @@ impl Reader {
                 let mut rows = None;
                 gpu.latency.processes_ms = timed(|| {
                     rows = processes::read(&device, uuid, calls, sm_time, busy, shared);
-                    links.read(&device, uuid, calls, numbering, &mut gpu.links);
+                    links.read(&device, uuid, calls, shared, &mut gpu.links);
                     gpu.mig = mig::read(nvml, &device, uuid, calls, instances, now);
                 });
                 progress.begins(None, READING_PROC);
@@ -314,7 +337,7 @@ impl Reader {
 
 /// Initialises NVML on a thread of its own: nvml_wrapper builds its table of 400 functions on the stack,
 /// which is more than a job's thread has, and nobody knows what the driver itself needs.
-fn load(library: &str) -> anyhow::Result<Result<Arc<Nvml>, NvmlError>> {
+pub fn load(library: &str) -> anyhow::Result<Result<Arc<Nvml>, NvmlError>> {
     thread::scope(|scope| {
         let init = || {
             let nvml = Nvml::builder().lib_path(OsStr::new(library)).init();
@@ -345,4 +368,4 @@ fn timed(calls: impl FnOnce()) -> Option<f64> {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

@@ -5,6 +5,7 @@ use std::time::Instant;
 use nvml_wrapper::Device;
 use nvml_wrapper::error::{NvmlError, nvml_sym, nvml_try};
 
+use super::Shared;
 use super::calls::Calls;
 use super::fields::{Batch, Field, Numbering, Value};
 use crate::nvidia::snapshot::{Link, LinkErrors, Links};
@@ -133,14 +134,15 @@ impl NvLinks {
         device: &Device<'_>,
         uuid: &str,
         calls: &mut Calls,
-        numbering: Numbering,
+        shared: &Shared,
         links: &mut Links,
     ) {
+        let numbering = shared.numbering;
         let Some(batch) = &mut self.throughput else {
             return;
         };
         batch.read(device, uuid, calls, numbering);
-        let now = Instant::now();
+        let now = shared.clock.now();
         let bytes = |kib, whole, scope| {
             let value = |id| {
                 batch

@@ -108,7 +108,8 @@ fn list(
 ) -> Option<()> {
     let [newer, older] = calls_for(device.nvml().lib(), kind);
     // The older call is for drivers without the newer one, not for one that failed.
-    let (name, call) = if newer.1.is_ok() { newer } else { older };
+    let lacks_newer = newer.1.is_err() || calls.lacks(newer.0);
+    let (name, call) = if lacks_newer { older } else { newer };
     calls.ask(uuid, name, || {
         let call = call?;
         let rows = fill(&mut buffers.rows, |count, rows| {

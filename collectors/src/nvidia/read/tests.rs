@@ -3,7 +3,7 @@
 
 mod health;
 mod links;
-mod simulated;
+pub mod simulated;
 mod table;
 
 use self::simulated::{Simulated, TWO, with};

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use nvml_wrapper_sys::bindings as sys;
 
-use crate::call;
 use crate::ffi::{Answer, Code, INVALID_ARGUMENT, Out, TIMEOUT};
 use crate::session::{self, Device};
 
@@ -45,7 +44,7 @@ fn sets() -> MutexGuard<'static, (Handle, BTreeMap<Handle, Set>)> {
 /// The next event of a set that has happened by now.
 fn next(set: Handle) -> Result<Option<EventV1>, Code> {
     let machine = session::machine()?;
-    let now_s = call::now_s();
+    let now_s = machine.now_s();
     let mut sets = sets();
     let set = sets.1.get_mut(&set).ok_or(INVALID_ARGUMENT)?;
     let mut earliest: Option<(f64, &str, u64)> = None;
@@ -136,7 +135,7 @@ device_calls! {
         let mut sets = sets();
         let set = sets.1.get_mut(&set).ok_or(INVALID_ARGUMENT)?;
         if types & XID != 0 {
-            set.delivered_s.entry(gpu.gpu.uuid.clone()).or_insert_with(call::now_s);
+            set.delivered_s.entry(gpu.gpu.uuid.clone()).or_insert(gpu.now_s);
         }
         Ok(())
     }

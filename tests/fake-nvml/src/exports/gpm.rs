@@ -11,6 +11,7 @@ use crate::ffi::{Answer, Code, INVALID_ARGUMENT, NOT_SUPPORTED, Out, VERSION_MIS
 use crate::gpu::{GpuNow, supported};
 use crate::machine::Machine;
 use crate::parts::Activity;
+use crate::record::Token;
 use crate::signal::Signal;
 
 /// An `nvmlGpmSample_t`, a number that is never used again.
@@ -43,7 +44,15 @@ fn activity<'a>(gpu: &'a GpuNow<'_>, instance: Option<c_uint>) -> Result<&'a Act
 }
 
 fn take(gpu: &GpuNow<'_>, instance: Option<c_uint>, sample: Handle) -> Answer {
-    activity(gpu, instance)?;
+    match (&gpu.machine.record, instance) {
+        (None, _) => drop(activity(gpu, instance)?),
+        (Some(record), None) => {
+            record.at(&gpu.key(), "nvmlGpmSampleGet", &[], gpu.now_s)?;
+        }
+        (Some(record), Some(id)) => {
+            record.at(&gpu.key(), "nvmlGpmMigSampleGet", &[id.into()], gpu.now_s)?;
+        }
+    }
     let mut samples = samples();
     *samples.1.get_mut(&sample).ok_or(INVALID_ARGUMENT)? = Some(Sample {
         uuid: gpu.gpu.uuid.clone(),
@@ -54,6 +63,18 @@ fn take(gpu: &GpuNow<'_>, instance: Option<c_uint>, sample: Handle) -> Answer {
 }
 
 fn metric(gpu: &GpuNow<'_>, id: c_uint, from: &Sample, to: &Sample) -> Result<f64, Code> {
+    if let Some(record) = &gpu.machine.record {
+        let asked: Vec<_> = [Some(id), from.instance]
+            .into_iter()
+            .flatten()
+            .map(u64::from)
+            .collect();
+        let recorded = record.at(&gpu.key(), "nvmlGpmMetricsGet", &asked, to.at_s)?;
+        return match recorded.values.first() {
+            Some(Token::Float(value)) => Ok(*value),
+            _ => Err(NOT_SUPPORTED),
+        };
+    }
     let activity = activity(gpu, from.instance)?;
     let readings = &gpu.gpu.model.readings;
     let average = |signal: &Signal| gpu.average(signal, from.at_s, to.at_s);

@@ -4,27 +4,27 @@ use std::ffi::{c_char, c_int, c_uint};
 
 use nvml_wrapper_sys::bindings as sys;
 
-use crate::ffi::Out;
+use crate::ffi::{Out, Room};
 use crate::gpu::supported;
 
 device_calls! {
-    fn nvmlDeviceGetName(gpu, name: Out<c_char>, length: c_uint) {
+    fn nvmlDeviceGetName(gpu, name: Out<c_char>, length: Room) {
         match gpu.instance {
-            Some(part) => name.text(length, &format!("{} MIG {}", gpu.gpu.model.name, part.profile)),
-            None => name.text(length, &gpu.gpu.model.name),
+            Some(part) => name.text(length.0, &format!("{} MIG {}", gpu.gpu.model.name, part.profile)),
+            None => name.text(length.0, &gpu.gpu.model.name),
         }
     }
 
-    fn nvmlDeviceGetUUID(gpu, uuid: Out<c_char>, length: c_uint) {
-        uuid.text(length, gpu.instance.map_or(&gpu.gpu.uuid, |part| &part.uuid))
+    fn nvmlDeviceGetUUID(gpu, uuid: Out<c_char>, length: Room) {
+        uuid.text(length.0, gpu.instance.map_or(&gpu.gpu.uuid, |part| &part.uuid))
     }
 
-    fn nvmlDeviceGetSerial(gpu, serial: Out<c_char>, length: c_uint) {
-        serial.text(length, supported(gpu.gpu.serial.as_deref())?)
+    fn nvmlDeviceGetSerial(gpu, serial: Out<c_char>, length: Room) {
+        serial.text(length.0, supported(gpu.gpu.serial.as_deref())?)
     }
 
-    fn nvmlDeviceGetVbiosVersion(gpu, version: Out<c_char>, length: c_uint) {
-        version.text(length, supported(gpu.gpu.model.vbios.as_deref())?)
+    fn nvmlDeviceGetVbiosVersion(gpu, version: Out<c_char>, length: Room) {
+        version.text(length.0, supported(gpu.gpu.model.vbios.as_deref())?)
     }
 
     fn nvmlDeviceGetBrand(gpu, brand: Out<c_uint>) {

@@ -7,6 +7,8 @@ use nvml_wrapper_sys::bindings as sys;
 
 use crate::ffi::{Code, INSUFFICIENT_SIZE, INVALID_ARGUMENT, NOT_FOUND, Out};
 use crate::gpu::{GpuNow, ProcessNow, supported};
+use crate::processes::Running;
+use crate::scenario::ProcessKind;
 
 /// How many samples a buffer holds.
 const BUFFER: u64 = 120;
@@ -86,6 +88,9 @@ fn newest_of_processes(
     gpu: &GpuNow<'_>,
     last_seen_us: u64,
 ) -> Result<(u64, Vec<ProcessNow>), Code> {
+    if let Some(rows) = recorded(gpu, "nvmlDeviceGetProcessUtilization", &[])? {
+        return newest_recorded(&rows, last_seen_us);
+    }
     supported(gpu.gpu.model.readings.gpu_utilization.as_ref())?;
     let at_us = now_us(gpu) / UTILIZATION_PERIOD_US * UTILIZATION_PERIOD_US;
     let mut processes = gpu.processes_at(seconds(at_us));
@@ -95,6 +100,61 @@ fn newest_of_processes(
         return Err(NOT_FOUND);
     }
     Ok((stamp_us, processes))
+}
+
+/// A row of a record: when it was sampled, Unix microseconds, and what.
+type RecordedRow = (u64, Vec<i64>);
+
+/// The samples of a record up to now, as many as a buffer holds; `None` without a record.
+fn recorded(gpu: &GpuNow<'_>, name: &str, asked: &[u64]) -> Result<Option<Vec<RecordedRow>>, Code> {
+    let Some(record) = &gpu.machine.record else {
+        return Ok(None);
+    };
+    let key = gpu.key();
+    match record.at(&key, name, asked, gpu.now_s) {
+        // Nothing was newer then.
+        Ok(_) | Err(NOT_FOUND) => {}
+        Err(code) => return Err(code),
+    }
+    let (began_s, _) = record.place(gpu.now_s);
+    let began_us = (began_s * 1e6) as i64;
+    let rows = record.rows_until(&key, name, asked, gpu.now_s);
+    let mut rows: Vec<_> = rows
+        .filter_map(|row| {
+            let (at_us, values) = row.split_first()?;
+            Some(((began_us + at_us).cast_unsigned(), values.to_vec()))
+        })
+        .collect();
+    let older = rows.len().saturating_sub(BUFFER as usize);
+    rows.drain(..older);
+    Ok(Some(rows))
+}
+
+fn newest_recorded(
+    rows: &[RecordedRow],
+    last_seen_us: u64,
+) -> Result<(u64, Vec<ProcessNow>), Code> {
+    let newest = rows.iter().map(|row| row.0).max().unwrap_or(0);
+    if newest <= last_seen_us {
+        return Err(NOT_FOUND);
+    }
+    let row = |row: &RecordedRow| {
+        let value = |place: usize| row.1.get(place).map_or(0, |value| *value as u32);
+        ProcessNow {
+            running: Running {
+                pid: value(0),
+                kind: ProcessKind::Compute,
+            },
+            gpu_instance: None,
+            memory_bytes: 0,
+            sm: value(1),
+            mem: value(2),
+            enc: value(3),
+            dec: value(4),
+        }
+    };
+    let of_newest = rows.iter().filter(|row| row.0 == newest);
+    Ok((newest, of_newest.map(row).collect()))
 }
 
 device_calls! {
@@ -107,7 +167,10 @@ device_calls! {
         samples: Out<sys::nvmlSample_t>,
     ) {
         let period = if kind == 0 { POWER_PERIOD_US } else { UTILIZATION_PERIOD_US };
-        value(gpu, kind, now_us(gpu))?;
+        let recorded = recorded(gpu, "nvmlDeviceGetSamples", &[kind.into()])?;
+        if recorded.is_none() {
+            value(gpu, kind, now_us(gpu))?;
+        }
         value_type.put(UNSIGNED_INT)?;
         if samples.is_null() {
             return count.put(BUFFER as c_uint);
@@ -120,8 +183,14 @@ device_calls! {
             rows.push(sys::nvmlSample_t { timeStamp: stamp_us, sampleValue: sample });
         };
         garbage(gpu).for_each(|(stamp_us, value)| add(stamp_us, value));
+        for row in recorded.iter().flatten().filter(|row| row.0 > last_seen_us) {
+            add(row.0, row.1[0] as c_uint);
+        }
         let ahead_us = ahead_us(gpu);
         for at_us in times(now_us(gpu), period, last_seen_us.saturating_add_signed(-ahead_us)) {
+            if recorded.is_some() {
+                break;
+            }
             add(at_us.saturating_add_signed(ahead_us), value(gpu, kind, at_us)?);
         }
         if rows.is_empty() {

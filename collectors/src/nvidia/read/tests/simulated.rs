@@ -107,7 +107,7 @@ impl Simulated {
         drop(load(self.path()));
     }
 
-    fn path(&self) -> &str {
+    pub fn path(&self) -> &str {
         self.library.to_str().unwrap()
     }
 
