@@ -46,6 +46,14 @@ pub fn text(claim: &Claim) -> String {
     text
 }
 
+/// Whether an agent of this version reads the file: from 2.0 on.
+pub fn is_read_by(version: &str) -> bool {
+    let major = version.trim_start_matches('v').split('.').next();
+    major
+        .and_then(|major| major.parse::<u32>().ok())
+        .is_some_and(|major| major >= 2)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,5 +90,11 @@ mod tests {
         assert_eq!(conf(&paths, Some(&claim())).unwrap(), text(&claim()));
         fs::write(paths.state_dir("config").join(FILE), "mine").unwrap();
         assert_eq!(conf(&paths, Some(&claim())).unwrap(), "mine");
+    }
+
+    #[test]
+    fn only_agents_from_2_0_on_read_claim_conf() {
+        assert!(is_read_by("v2.11.0") && is_read_by("10.0"));
+        assert!(!is_read_by("v1.37.1") && !is_read_by(""));
     }
 }

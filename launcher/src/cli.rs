@@ -138,6 +138,9 @@ pub struct StartArgs {
     /// The same, and end it when the calling script ends: for batch jobs
     #[arg(long, conflicts_with = "foreground")]
     pub until_job_ends: bool,
+    /// Stay, and start it again after a crash until `launcher stop`: for systemd and cron
+    #[arg(long, conflicts_with_all = ["foreground", "until_job_ends"])]
+    pub keep: bool,
 }
 
 /// Flags of `claim`. There is none for the token: arguments can be seen by every user.

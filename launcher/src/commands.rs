@@ -6,6 +6,7 @@ mod config;
 mod doctor;
 mod exec;
 mod foreground;
+mod keep;
 mod logs;
 mod notify;
 mod open;

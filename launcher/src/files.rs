@@ -46,6 +46,27 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
+    fn a_link_in_the_place_of_a_file_is_replaced_and_never_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = |name: &str| dir.path().join(name);
+        fs::write(name("victim"), "mine").unwrap();
+        for trap in ["report", "report.new"] {
+            for hard in [false, true] {
+                let _ = fs::remove_file(name(trap));
+                if hard {
+                    fs::hard_link(name("victim"), name(trap)).unwrap();
+                } else {
+                    std::os::unix::fs::symlink(name("victim"), name(trap)).unwrap();
+                }
+                write_private(&name("report"), b"new").unwrap();
+                assert_eq!(fs::read_to_string(name("victim")).unwrap(), "mine");
+                assert_eq!(fs::read_to_string(name("report")).unwrap(), "new");
+                assert!(!fs::symlink_metadata(name("report")).unwrap().is_symlink());
+            }
+        }
+    }
+
+    #[test]
     fn a_replaced_file_becomes_private() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");

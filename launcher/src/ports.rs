@@ -74,6 +74,43 @@ pub fn check_free(proc: &Proc, listen: Listen, port: u16) -> Result<()> {
     Ok(())
 }
 
+/// Fails where somebody else's program answers at this address: what it says is not what `members` say. Where nobody
+/// listens yet, nothing is wrong.
+pub fn check_ours(proc: &Proc, members: &[Process], ip: IpAddr, port: u16) -> Result<()> {
+    let own = Uid::effective().as_raw();
+    let ours = |listener: &Listener| {
+        let mut held = members
+            .iter()
+            .filter_map(|member| proc.holds_socket(member.pid, listener.inode));
+        // Where no member's files may be looked at, the user is all that is known.
+        let known = held.next();
+        listener.uid == own && known.is_none_or(|first| first || held.any(|holds| holds))
+    };
+    let answering = answering(listeners(proc, port), ip);
+    match answering.iter().find(|listener| !ours(listener)) {
+        None => Ok(()),
+        Some(other) => bail!(
+            "port {port} is answered by {}, not by this Netdata\nstop that, or choose another port: --port {}",
+            describe(proc, other),
+            next(port)
+        ),
+    }
+}
+
+/// Those that the kernel hands a connection to `ip` to: the more exactly bound come first.
+fn answering(listeners: Vec<Listener>, ip: IpAddr) -> Vec<Listener> {
+    let rank = |listener: &Listener| match listener.address.ip() {
+        exact if exact == ip => Some(0),
+        IpAddr::V4(any) if any.is_unspecified() && ip.is_ipv4() => Some(1),
+        IpAddr::V6(any) if any.is_unspecified() => Some(2),
+        _ => None,
+    };
+    let best = listeners.iter().filter_map(rank).min();
+    let mut answering = listeners;
+    answering.retain(|listener| best.is_some() && rank(listener) == best);
+    answering
+}
+
 /// The message for a port in use.
 pub fn taken(proc: &Proc, port: u16) -> String {
     let holders: Vec<String> = listeners(proc, port)
@@ -162,6 +199,53 @@ mod tests {
         let message = taken(&proc, 19999);
         assert!(message.contains("by user id 4242"), "{message}");
         assert!(message.contains("--port 20000"), "{message}");
+    }
+
+    #[test]
+    fn the_more_exactly_bound_listener_answers() {
+        let at = |address: &str| Listener {
+            address: address.parse().unwrap(),
+            uid: 1,
+            inode: 1,
+        };
+        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let all = [
+            at("[::]:1"),
+            at("0.0.0.0:1"),
+            at("127.0.0.1:1"),
+            at("[::1]:1"),
+        ];
+        for (count, address) in [(4, "127.0.0.1:1"), (2, "0.0.0.0:1"), (1, "[::]:1")] {
+            assert_eq!(answering(all[..count].to_vec(), ip), [at(address)]);
+        }
+        assert!(answering(all[3..].to_vec(), ip).is_empty());
+    }
+
+    #[test]
+    fn a_listener_that_no_process_of_ours_holds_is_somebody_elses() {
+        let (root, proc) = proc();
+        let uid = Uid::effective().as_raw();
+        let table = TCP.replace("4242", &uid.to_string());
+        fs::write(root.path().join("net/tcp"), table).unwrap();
+        let (ours, theirs) = (
+            fake::process(root.path(), 77, 77, 1, 'S'),
+            fake::process(root.path(), 78, 78, 1, 'S'),
+        );
+        let members = proc.session(77);
+        let check = || check_ours(&proc, &members, Ipv4Addr::LOCALHOST.into(), 19999);
+        let socket = |dir: &std::path::Path| {
+            std::os::unix::fs::symlink("socket:[991]", dir.join("fd/5")).unwrap();
+        };
+        socket(&theirs);
+        let error = check().unwrap_err().to_string();
+        assert!(error.contains("answered by a) b (pid 78)"), "{error}");
+        socket(&ours);
+        check().unwrap();
+        // Of another user it is not ours whoever holds it.
+        fs::write(root.path().join("net/tcp"), TCP).unwrap();
+        assert!(check().is_err());
+        fs::write(root.path().join("net/tcp"), "").unwrap();
+        check().unwrap();
     }
 
     #[test]

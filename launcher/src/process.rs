@@ -138,15 +138,20 @@ impl Proc {
 
     /// Who holds the socket with this inode, among the processes that may be looked at.
     pub fn socket_holder(&self, inode: u64) -> Option<Process> {
+        let mut all = self.all().into_iter();
+        all.find(|process| self.holds_socket(process.pid, inode) == Some(true))
+    }
+
+    /// Whether the process holds the socket with this inode. None where its files may not be looked at.
+    pub fn holds_socket(&self, pid: i32, inode: u64) -> Option<bool> {
         let wanted = format!("socket:[{inode}]");
-        self.all().into_iter().find(|process| {
-            let Ok(entries) = fs::read_dir(self.path(&format!("{}/fd", process.pid))) else {
-                return false;
-            };
+        let mut entries = fs::read_dir(self.path(&format!("{pid}/fd")))
+            .ok()?
+            .flatten();
+        Some(
             entries
-                .flatten()
-                .any(|entry| fs::read_link(entry.path()).is_ok_and(|to| to == Path::new(&wanted)))
-        })
+                .any(|entry| fs::read_link(entry.path()).is_ok_and(|to| to == Path::new(&wanted))),
+        )
     }
 
     /// What a process used since it started, without its children.

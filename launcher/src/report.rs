@@ -3,6 +3,7 @@
 
 mod charted;
 mod usage;
+mod versions;
 
 use std::path::PathBuf;
 
@@ -13,11 +14,13 @@ use crate::image::ImageRecord;
 use crate::instance::{Instance, Record};
 use crate::paths::Paths;
 use crate::pause;
+use crate::ports;
 use crate::process::Proc;
 use crate::settings::Listen;
 use charted::plain;
 pub use charted::{Gpu, Server, complete};
 pub use usage::Usage;
+pub use versions::Versions;
 
 /// Newest values of these charts are asked for.
 const SHOWN: &str = "nvidia_smi.* nvidia.*_gpu_state sglang_* netdata.rs_d_*_status";
@@ -31,6 +34,8 @@ pub struct Report {
     pub uptime_seconds: Option<u64>,
     /// The agent's, as it says itself.
     pub netdata_version: Option<String>,
+    /// Of the plugin and the runtime.
+    pub versions: Versions,
     /// The image in use.
     pub image: PathBuf,
     /// Where that came from.
@@ -67,6 +72,7 @@ impl Report {
         let mut report = Self {
             pid: record.pid,
             uptime_seconds: leader.and_then(|leader| proc.age_seconds(&leader)),
+            versions: Versions::load(paths),
             image: record.image.clone(),
             image_record: ImageRecord::load(paths).filter(|_| record.image == paths.image()),
             urls: urls(listen, &record.host, record.port),
@@ -80,7 +86,9 @@ impl Report {
             report.usage = Usage::of(paths, proc, &members, None);
             return report;
         }
-        match report.ask(&Api::new(listen.local(), record.port)) {
+        // Whoever took the port meanwhile is not asked.
+        let ours = ports::check_ours(proc, &members, listen.local(), record.port);
+        match ours.and_then(|()| report.ask(&Api::new(listen.local(), record.port))) {
             Ok(first) => first_entry = first,
             Err(error) => report.api_error = Some(format!("{error:#}")),
         }
@@ -116,6 +124,21 @@ fn cloud(info: &Info) -> &'static str {
     }
 }
 
+/// Who can open the dashboard, and how to change that.
+pub fn reach(listen: Listen, host: &str, port: u16) -> Vec<String> {
+    if listen.is_loopback() {
+        return vec![
+            "only from this machine; from yours:".to_owned(),
+            format!("ssh -L {port}:127.0.0.1:{port} {host}   then http://127.0.0.1:{port}"),
+        ];
+    }
+    vec![
+        format!("by everybody who reaches port {port} of this machine, without a password"),
+        "to close it: launcher restart --listen 127.0.0.1, and from your machine".to_owned(),
+        format!("ssh -L {port}:127.0.0.1:{port} {host}   then http://127.0.0.1:{port}"),
+    ]
+}
+
 /// For this machine, and for others where they reach it.
 pub fn urls(listen: Listen, host: &str, port: u16) -> Vec<String> {
     let local = std::net::SocketAddr::new(listen.local(), port);
@@ -133,6 +156,18 @@ pub fn urls(listen: Listen, host: &str, port: u16) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_open_dashboard_comes_with_the_flag_that_closes_it() {
+        let open = reach(Listen::All, "gpu-1", 19999).join("\n");
+        assert!(open.contains("--listen 127.0.0.1"), "{open}");
+        assert!(
+            open.contains("ssh -L 19999:127.0.0.1:19999 gpu-1"),
+            "{open}"
+        );
+        let closed = reach("127.0.0.1".parse().unwrap(), "gpu-1", 19999).join("\n");
+        assert!(!closed.contains("--listen"), "{closed}");
+    }
 
     #[test]
     fn the_url_is_given_for_this_machine_and_for_others_where_they_reach_it() {

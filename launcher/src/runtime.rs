@@ -1,5 +1,5 @@
-//! Apptainer or Singularity: the only place that knows their arguments. It builds commands and
-//! starts none.
+//! Apptainer or Singularity: the only place that knows their arguments. It builds commands, and starts none but the
+//! question for its version.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -7,13 +7,18 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use crate::ask::ask;
 use crate::cli::WatchArgs;
 
 /// Looked for on PATH in this order.
 const PROGRAMS: [&str; 2] = ["apptainer", "singularity"];
+
+/// It takes 0.1 s, unless a file server hangs.
+const VERSION_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the runtime itself needs of the user's environment. Nothing of it reaches the container.
 const PASSED: [&str; 10] = [
@@ -129,6 +134,15 @@ impl Runtime {
     /// The program itself.
     pub fn program(&self) -> &Path {
         &self.program
+    }
+
+    /// What it says of its version. None where it does not answer.
+    pub fn version(&self) -> Option<String> {
+        let mut command = self.command();
+        command.arg("--version");
+        let answer = ask(command, VERSION_WITHIN)?;
+        let line = answer.last_line().chars().filter(|c| !c.is_control());
+        answer.ok.then(|| line.take(80).collect())
     }
 
     /// The program's name, for messages.

@@ -30,6 +30,37 @@ fn bystander() -> (Child, String) {
 }
 
 #[test]
+fn singularity_alone_is_enough() {
+    let lab = Lab::answering();
+    lab.settings();
+    // A PATH with everything but the other one.
+    fs::create_dir(lab.path("tools")).unwrap();
+    for entry in fs::read_dir("/usr/bin").unwrap().flatten() {
+        if entry.file_name() != "apptainer" && entry.file_name() != "singularity" {
+            std::os::unix::fs::symlink(entry.path(), lab.path("tools").join(entry.file_name()))
+                .unwrap();
+        }
+    }
+    fs::rename(lab.path("bin/apptainer"), lab.path("tools/singularity")).unwrap();
+    let run = |words: &[&str]| {
+        let mut command = lab.command(words);
+        said(&command.env("PATH", lab.path("tools")).output().unwrap())
+    };
+    let (code, text) = run(&["start"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.contains("singularity version 1.2.3, launcher "),
+        "{text}"
+    );
+    let (_, text) = run(&["doctor"]);
+    assert!(
+        text.contains("Apptainer or Singularity: singularity version 1.2.3"),
+        "{text}"
+    );
+    assert_eq!(run(&["stop"]).0, Some(0));
+}
+
+#[test]
 fn a_setting_that_cannot_be_used_is_wrong_usage() {
     let lab = Lab::new(RUNS, STAYS);
     let (code, text) = lab.run(&["start", "--port", "http"]);

@@ -169,6 +169,25 @@ fn without_user_namespaces_a_start_fails_with_the_runtimes_reason_and_doctor_nam
 }
 
 #[test]
+fn whoever_takes_the_port_while_netdata_starts_is_not_taken_for_it() {
+    // What the runtime starts here listens on nothing; a program of another session answers as a Netdata would.
+    let squat = "setsid $lab/netdata $lab/netdata.py $(cat $lab/port) & echo $! >$lab/squatter; exec sleep 1000";
+    let lab = Lab::answering_by(squat);
+    let (code, text) = said(&lab.start(&[]).output().unwrap());
+    let squatter = fs::read_to_string(lab.path("squatter")).unwrap();
+    assert!(lives(&squatter), "it was ended: {text}");
+    kill(
+        Pid::from_raw(squatter.trim().parse().unwrap()),
+        Signal::SIGKILL,
+    )
+    .unwrap();
+    assert_eq!(code, Some(1), "{text}");
+    let expected = format!("is answered by netdata (pid {})", squatter.trim());
+    assert!(text.contains(&expected), "{text}");
+    assert_eq!(lab.run(&["status"]).0, Some(1));
+}
+
+#[test]
 fn a_home_that_cannot_be_written_to_is_named() {
     let lab = Lab::new(RUNS, STAYS);
     fs::create_dir_all(lab.path("home")).unwrap();

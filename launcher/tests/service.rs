@@ -1,15 +1,14 @@
-//! `service` and `claim`, with stand-ins for systemctl, crontab and the container runtime.
+//! `service`, with stand-ins for systemctl, crontab and the container runtime.
 
 #![allow(clippy::unwrap_used, reason = "every function here is part of a test")]
 
 mod lab;
 
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use lab::{Lab, RUNS, STAYS, said};
+use lab::{Lab, said};
 
 /// Keeps a crontab in a file, as cron does.
 const CRONTAB: &str = "f=\"$HOME/crontab\"\n\
@@ -17,7 +16,7 @@ const CRONTAB: &str = "f=\"$HOME/crontab\"\n\
 
 #[test]
 fn a_unit_is_installed_that_systemd_accepts_and_whose_commands_run() {
-    let lab = Lab::new(RUNS, STAYS);
+    let lab = Lab::answering();
     lab.program("bin/systemctl", "echo \"$*\" >> \"$HOME/systemctl.log\"");
     let run = |words: &[&str]| {
         let mut command = lab.command(words);
@@ -55,21 +54,45 @@ fn a_unit_is_installed_that_systemd_accepts_and_whose_commands_run() {
             .unwrap()
             .to_owned()
     };
-    assert!(
-        line("ExecStart=").ends_with(" start --foreground"),
-        "{text}"
-    );
-    let stop = Command::new("sh")
-        .args(["-c", &line("ExecStop=")])
-        .env("HOME", lab.path("user"))
-        .output()
-        .unwrap();
+    assert!(line("ExecStart=").ends_with(" start --keep"), "{text}");
+    lab.settings();
+    let mut service = shell(&lab, &line("ExecStart=")).spawn().unwrap();
+    until("it runs", || lab.run(&["status"]).0 == Some(0));
+    assert!(service.try_wait().unwrap().is_none(), "it does not stay");
+    let stop = shell(&lab, &line("ExecStop=")).output().unwrap();
     assert!(stop.status.success(), "{stop:?}");
+    assert!(service.wait().unwrap().success());
+    assert_eq!(lab.run(&["status"]).0, Some(1));
     assert_eq!(run(&["service", "status"]).0, Some(0));
     let (code, text) = run(&["service", "remove"]);
     assert_eq!(code, Some(0), "{text}");
     assert!(!unit.exists());
     assert_eq!(run(&["service", "remove"]).0, Some(0));
+}
+
+/// As a service manager or cron runs a line: with nothing of the lab but its PATH.
+fn shell(lab: &Lab, line: &str) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", line])
+        .env_clear()
+        .env("HOME", lab.path("user"))
+        .env(
+            "PATH",
+            format!("{}:/usr/bin:/bin", lab.path("bin").display()),
+        )
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+fn until(what: &str, mut look: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !look() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// Only where systemd is there to ask.
@@ -93,7 +116,7 @@ fn verify(unit: &std::path::Path) {
 
 #[test]
 fn cron_gets_one_line_a_home_and_keeps_the_others() {
-    let lab = Lab::new(RUNS, STAYS);
+    let lab = Lab::answering();
     lab.program("bin/crontab", CRONTAB);
     fs::write(lab.path("user/crontab"), "5 4 * * * backup\n").unwrap();
     for _ in 0..2 {
@@ -104,42 +127,76 @@ fn cron_gets_one_line_a_home_and_keeps_the_others() {
     assert_eq!(crontab.matches("@reboot").count(), 1, "{crontab}");
     assert!(crontab.starts_with("5 4 * * * backup\n"), "{crontab}");
     assert_eq!(lab.run(&["service", "status"]).0, Some(0));
+    // At the next boot cron hands the line's command to a shell.
+    lab.settings();
+    let line = crontab
+        .lines()
+        .find_map(|line| line.strip_prefix("@reboot "));
+    let mut service = shell(&lab, line.unwrap()).spawn().unwrap();
+    until("it runs", || lab.run(&["status"]).0 == Some(0));
+    assert_eq!(lab.run(&["stop"]).0, Some(0));
+    assert!(service.wait().unwrap().success());
     assert_eq!(lab.run(&["service", "remove"]).0, Some(0));
     let crontab = fs::read_to_string(lab.path("user/crontab")).unwrap();
     assert_eq!(crontab, "5 4 * * * backup\n");
 }
 
 #[test]
-fn a_token_from_standard_input_is_kept_where_only_its_owner_reads() {
-    let lab = Lab::new(RUNS, STAYS);
-    let mut child = lab
-        .command(&["claim", "--token-file", "-", "--rooms", "r1"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
+fn what_is_kept_comes_back_after_a_crash_and_stays_away_after_a_stop() {
+    let lab = Lab::answering();
+    lab.settings();
+    let mut keeper = lab.command(&["start", "--keep"]);
+    let keeper = keeper
+        .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(b"s3cret\n").unwrap();
-    let (code, text) = said(&child.wait_with_output().unwrap());
-    assert_eq!(code, Some(0), "{text}");
-    assert!(!text.contains("s3cret"), "{text}");
-    let file = lab.path("home/state/config/claim.conf");
-    let expected =
-        "[global]\n    token = s3cret\n    url = https://app.netdata.cloud\n    rooms = r1\n";
-    assert_eq!(fs::read_to_string(&file).unwrap(), expected);
+    let pid = || {
+        let text = fs::read_to_string(lab.path("home/netdata.pid")).unwrap_or_default();
+        text.lines().next().map(str::to_owned)
+    };
+    until("it runs", || lab.run(&["status"]).0 == Some(0));
+    let first = pid().unwrap();
+    // A restart is no crash.
+    assert_eq!(lab.run(&["restart"]).0, Some(0));
+    let second = pid().unwrap();
+    assert_ne!(first, second);
+    nix::sys::signal::killpg(
+        nix::unistd::Pid::from_raw(second.parse().unwrap()),
+        nix::sys::signal::Signal::SIGKILL,
+    )
+    .unwrap();
+    until("it runs again", || {
+        pid().is_some_and(|pid| pid != second) && lab.run(&["status"]).0 == Some(0)
+    });
+    assert_eq!(lab.run(&["stop"]).0, Some(0));
+    let output = keeper.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
     assert_eq!(
-        fs::metadata(&file).unwrap().permissions().mode() & 0o777,
-        0o600
+        said.matches("starting it again in 10 s").count(),
+        1,
+        "{said}"
     );
+    assert_eq!(lab.run(&["status"]).0, Some(1));
 }
 
 #[test]
-fn claim_without_a_token_says_where_to_put_one() {
-    let lab = Lab::new(RUNS, STAYS);
-    let (code, text) = lab.run(&["claim"]);
-    assert_eq!(code, Some(1), "{text}");
-    assert!(
-        text.contains("NETDATA_CLAIM_TOKEN") && text.contains("--token-file"),
-        "{text}"
-    );
+fn a_start_that_fails_is_tried_again_and_told_by_status() {
+    let lab = Lab::answering();
+    lab.settings();
+    fs::write(lab.path("image.sif"), "no image").unwrap();
+    lab.program("bin/crontab", CRONTAB);
+    assert_eq!(lab.run(&["service", "install", "--cron"]).0, Some(0));
+    let mut keeper = lab.command(&["start", "--keep"]);
+    let mut keeper = keeper.stderr(Stdio::null()).spawn().unwrap();
+    until("the failure is told", || {
+        lab.run(&["service", "status"])
+            .1
+            .contains("is not a SIF image")
+    });
+    assert_eq!(lab.run(&["stop"]).0, Some(0));
+    assert!(keeper.wait().unwrap().success());
+    let (_, text) = lab.run(&["service", "status"]);
+    assert!(!text.contains("SIF"), "{text}");
 }

@@ -1,8 +1,13 @@
-//! What a program in the container can get at: not the user's home, and no place to write but the state.
+//! What a program in the container can get at: not the user's home, and no place to write but the state. What another
+//! user of the machine can: no secret.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use harness::instance::Instance;
 use harness::place::Place;
+use harness::watch::Watch;
 
 /// Tries to read each argument under its own name and where the host's root is seen.
 const READ: &str = r#"for file in "$@"; do
@@ -45,8 +50,8 @@ pub fn of_the_container(place: &Place) -> anyhow::Result<()> {
         &env,
         "LAUNCHER_TIMEOUT=60\nNETDATA_CLAIM_TOKEN=t0ken-of-the-user\n",
     )?;
-    std::fs::set_permissions(&env, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-    let run = |script: &str, paths: &[&std::path::Path]| {
+    std::fs::set_permissions(&env, std::fs::Permissions::from_mode(0o600))?;
+    let run = |script: &str, paths: &[&Path]| {
         let mut words = vec!["exec", "--", "sh", "-c", script, "sh"];
         words.extend(paths.iter().filter_map(|path| path.to_str()));
         let outcome = instance.launcher(&words)?;
@@ -82,6 +87,115 @@ pub fn of_the_container(place: &Place) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A claim token, a proxy's password, a webhook and a streaming key.
+const TOKEN: &str = "t0ken-that-claims";
+const PASSWORD: &str = "pa55word-of-the-proxy";
+const HOOK: &str = "wh00k-of-a-channel";
+
+/// With all kinds of secrets in use: none in an argument, an environment, a log, a report or anything printed, and none
+/// in a file that anybody else may read.
+pub fn no_secret_for_others(place: &Place) -> anyhow::Result<()> {
+    let instance = Instance::new(place, "secrets", &[])?;
+    let env = instance.home.join(".env");
+    let text = format!(
+        "NETDATA_CLAIM_TOKEN={TOKEN}\nNETDATA_CLAIM_PROXY=http://user:{PASSWORD}@127.0.0.1:9\n\
+         NETDATA_CLAIM_URL=http://127.0.0.1:9\n"
+    );
+    place.write(&env, &text)?;
+    std::fs::set_permissions(&env, std::fs::Permissions::from_mode(0o600))?;
+    let url = place.dir.join("hook");
+    place.write(&url, &format!("http://127.0.0.1:9/{HOOK}\n"))?;
+    let key = place.dir.join("key-of-a-child");
+    let (url, key_file) = (word(&url)?, word(&key)?);
+    let report = instance.home.join("report");
+    let mut said = String::new();
+    let mut run = |words: &[&str]| -> anyhow::Result<()> {
+        let outcome = instance.launcher(words)?;
+        said += &format!("{words:?}: {:?}\n{}\n", outcome.code, outcome.text);
+        Ok(())
+    };
+    run(&["stream", "--accept", key_file, "--from", "127.0.0.1"])?;
+    let key = std::fs::read_to_string(&key)?.trim().to_owned();
+    ensure!(key.len() == 36, "no key: {said}");
+    let secrets = [TOKEN, PASSWORD, HOOK, &key];
+    let watch = Watch::begin(&secrets);
+    run(&["notify", "set", "ntfy", "--url-file", url])?;
+    instance.start()?;
+    for words in [
+        &["claim"][..],
+        &["notify", "test"],
+        &["config"],
+        &["config", "--json"],
+        &["status", "--json"],
+        &["doctor"],
+        &["doctor", "--report", word(&report)?],
+        &["logs", "-n", "10000"],
+    ] {
+        run(words)?;
+    }
+    watch.end()?;
+    ensure!(
+        said.contains("cannot be claimed this way") || said.contains("did not claim itself"),
+        "claim was not tried: {said}"
+    );
+    let api = instance.api();
+    for path in ["/netdata.conf", "/api/v1/info", "/api/v1/alarms?all"] {
+        said += &api.text(path)?;
+    }
+    let report = std::fs::read_to_string(&report)?;
+    ensure!(report.len() > 500, "no report: {report}");
+    for (name, text) in [
+        ("printed", &said),
+        ("reported", &report),
+        ("logged", &instance.logs()),
+    ] {
+        for secret in secrets {
+            ensure!(!text.contains(secret), "{secret} is {name}");
+        }
+    }
+    ensure!(
+        !report.contains(&place.dir.display().to_string()),
+        "the report names the user's home"
+    );
+    let holding = closed_files_with(&instance.home, &secrets)?;
+    eprintln!("secrets are in {holding} files, each 0600");
+    ensure!(
+        holding >= 4,
+        "the test cannot fail: {holding} files hold one"
+    );
+    let home = std::fs::metadata(&instance.home)?.permissions().mode();
+    ensure!(home & 0o077 == 0, "the home's mode is {home:o}");
+    instance.stop()?;
+    Ok(())
+}
+
+fn word(path: &Path) -> anyhow::Result<&str> {
+    path.to_str().context("a path that is no text")
+}
+
+/// How many files below `dir` hold one of `secrets`.
+///
+/// # Errors
+/// One of them can be read by others.
+fn closed_files_with(dir: &Path, secrets: &[&str]) -> anyhow::Result<usize> {
+    let mut count = 0;
+    for entry in std::fs::read_dir(dir)?.flatten() {
+        let (path, meta) = (entry.path(), entry.metadata()?);
+        if meta.is_dir() {
+            count += closed_files_with(&path, secrets)?;
+        } else if meta.is_file() && meta.len() < 1 << 20 {
+            let text = std::fs::read(&path)?;
+            let text = String::from_utf8_lossy(&text);
+            if secrets.iter().any(|secret| text.contains(secret)) {
+                let mode = meta.permissions().mode();
+                ensure!(mode & 0o077 == 0, "{} is {mode:o}", path.display());
+                count += 1;
+            }
+        }
+    }
+    Ok(count)
+}
+
 /// After `uninstall` the home is as it was before the first command.
 pub fn uninstall_leaves_nothing(place: &Place) -> anyhow::Result<()> {
     let instance = Instance::as_installed(place, "uninstalled", &[])?;
@@ -100,7 +214,7 @@ pub fn uninstall_leaves_nothing(place: &Place) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn listing(dir: &std::path::Path) -> anyhow::Result<Vec<String>> {
+fn listing(dir: &Path) -> anyhow::Result<Vec<String>> {
     let mut names: Vec<String> = std::fs::read_dir(dir)?
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect::<std::io::Result<_>>()?;

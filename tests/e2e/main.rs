@@ -128,6 +128,10 @@ const ALONE: &[(&str, Alone)] = &[
         isolation::of_the_container,
     ),
     (
+        "another_user_sees_no_secret",
+        isolation::no_secret_for_others,
+    ),
+    (
         "uninstall_leaves_what_was_there_before",
         isolation::uninstall_leaves_nothing,
     ),

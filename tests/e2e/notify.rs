@@ -3,15 +3,14 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use harness::instance::Instance;
 use harness::place::Place;
+use harness::watch::Watch;
 
 const SECRET: &str = "T0PS3CRETHOOK";
 
@@ -37,7 +36,7 @@ pub fn told_once_and_nowhere_shown(place: &Place) -> anyhow::Result<()> {
     let (port, messages) = receiver()?;
     let url = place.dir.join("webhook");
     place.write(&url, &format!("http://127.0.0.1:{port}/{SECRET}\n"))?;
-    let watch = Watch::begin();
+    let watch = Watch::begin(&[SECRET]);
     instance.start()?;
     // While it runs: no restart is needed.
     let url = url.to_str().context("a path that is no text")?;
@@ -125,71 +124,4 @@ fn take(stream: &TcpStream, sender: &Sender<String>) -> std::io::Result<()> {
     writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
     let _ = sender.send(text);
     Ok(())
-}
-
-/// Looks at the arguments and environments of every process, again and again.
-struct Watch {
-    ended: Arc<AtomicBool>,
-    looks: Arc<AtomicUsize>,
-    seen: Arc<Mutex<Vec<String>>>,
-}
-
-impl Watch {
-    fn begin() -> Self {
-        let watch = Self {
-            ended: Arc::default(),
-            looks: Arc::default(),
-            seen: Arc::default(),
-        };
-        let (ended, looks, seen) = (
-            Arc::clone(&watch.ended),
-            Arc::clone(&watch.looks),
-            Arc::clone(&watch.seen),
-        );
-        thread::spawn(move || {
-            while !ended.load(Ordering::Relaxed) {
-                for found in shown() {
-                    if let Ok(mut seen) = seen.lock() {
-                        seen.push(found);
-                    }
-                }
-                looks.fetch_add(1, Ordering::Relaxed);
-                thread::sleep(Duration::from_millis(30));
-            }
-        });
-        watch
-    }
-
-    fn looks(&self) -> usize {
-        self.looks.load(Ordering::Relaxed)
-    }
-
-    fn end(self) -> anyhow::Result<()> {
-        self.ended.store(true, Ordering::Relaxed);
-        ensure!(self.looks() > 100, "only {} looks", self.looks());
-        let seen = self
-            .seen
-            .lock()
-            .map(|seen| seen.clone())
-            .unwrap_or_default();
-        ensure!(seen.is_empty(), "shown by {seen:?}");
-        Ok(())
-    }
-}
-
-fn shown() -> Vec<String> {
-    let mut found = vec![];
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        for name in ["cmdline", "environ"] {
-            let path = entry.path().join(name);
-            let text = std::fs::read(&path).unwrap_or_default();
-            if text
-                .windows(SECRET.len())
-                .any(|part| part == SECRET.as_bytes())
-            {
-                found.push(path.display().to_string());
-            }
-        }
-    }
-    found
 }

@@ -13,6 +13,7 @@ pub mod place;
 pub mod processes;
 pub mod registry;
 pub mod server;
+pub mod watch;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

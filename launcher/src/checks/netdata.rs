@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Check, Finding, Machine};
+use crate::claim;
 use crate::instance::beside;
 use crate::others;
 use crate::settings::DEFAULT_PORT;
@@ -95,15 +96,23 @@ fn jobs(machine: &Machine) -> Finding {
 
 fn cloud(machine: &Machine) -> Finding {
     let token = machine.layers.get("NETDATA_CLAIM_TOKEN").is_some();
-    let state = machine.report.as_ref().and_then(|report| report.cloud);
+    let report = machine.report.as_ref();
+    let state = report.and_then(|report| report.cloud);
+    let version = report.and_then(|report| report.netdata_version.as_deref());
+    let version = version.unwrap_or_default();
     match (token, state) {
         (false, None) => Finding::pass("not wanted: no token is set"),
         (false, Some(state)) => Finding::pass(state),
         (true, None) => Finding::skip("a token is set; Netdata is not running"),
+        (true, Some("off" | "not claimed")) if !claim::is_read_by(version) => Finding::warn(
+            format!("a token is set, but Netdata {version} cannot be claimed with it"),
+            "2.0 and later can: launcher update --image docker://netdata/netdata:stable",
+        ),
         (true, Some("off")) => Finding::warn(
             "a token is set, but this Netdata cannot connect to the Cloud",
             "the distribution's packages lack it: use the official image",
         ),
+        (true, Some("not claimed")) => Finding::warn("not claimed", "launcher claim"),
         (true, Some("connected")) => Finding::pass("connected"),
         (true, Some(state)) => Finding::warn(
             state,

@@ -23,6 +23,8 @@ use crate::settings::{Claim, Listen, Secret};
 
 /// A token has 135 characters.
 const MAX_TOKEN: u64 = 4096;
+/// It has asked the Cloud when the command that tells it to has ended.
+const CLAIMED_WITHIN: Duration = Duration::from_secs(5);
 /// Netdata tries for about this long before it gives up.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(500);
@@ -96,7 +98,7 @@ fn connect(scene: &Scene, record: &Record, text: &str) -> Result<ExitCode> {
         .charts()
         .map(|listing| listing.version)
         .unwrap_or_default();
-    if !reads_claim_conf(&version) {
+    if !claim::is_read_by(&version) {
         bail!(
             "Netdata {version} cannot be claimed this way, 2.0 and later can: launcher update --image docker://netdata/netdata:stable\n\
              the token is kept for it"
@@ -115,7 +117,8 @@ fn connect(scene: &Scene, record: &Record, text: &str) -> Result<ExitCode> {
         .exec(&container, &RELOAD)
         .output()
         .context("asking Netdata to read its claim.conf")?;
-    let deadline = Instant::now() + CONNECTED_WITHIN;
+    let asked = Instant::now();
+    let mut patience = CLAIMED_WITHIN;
     loop {
         match api.info() {
             Ok(Info {
@@ -129,10 +132,13 @@ fn connect(scene: &Scene, record: &Record, text: &str) -> Result<ExitCode> {
             Ok(Info {
                 agent_claimed: true,
                 ..
-            }) => progress.step_once("claimed, waiting for the connection"),
+            }) => {
+                patience = CONNECTED_WITHIN;
+                progress.step_once("claimed, waiting for the connection");
+            }
             _ => {}
         }
-        if Instant::now() >= deadline {
+        if asked.elapsed() >= patience {
             break;
         }
         crate::interrupt::check()?;
@@ -147,14 +153,6 @@ fn connect(scene: &Scene, record: &Record, text: &str) -> Result<ExitCode> {
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     let said: String = said.chars().filter(|c| !c.is_control()).take(300).collect();
     bail!("Netdata did not claim itself: {said}\nlauncher logs | grep -i claim has more")
-}
-
-/// From 2.0 on.
-fn reads_claim_conf(version: &str) -> bool {
-    let major = version.trim_start_matches('v').split('.').next();
-    major
-        .and_then(|major| major.parse::<u32>().ok())
-        .is_some_and(|major| major >= 2)
 }
 
 #[cfg(test)]
@@ -172,11 +170,5 @@ mod tests {
         assert!(!error.contains("s3cret"), "{error}");
         fs::write(&path, "\n").unwrap();
         assert!(read_token(&path).is_err());
-    }
-
-    #[test]
-    fn only_agents_from_2_0_on_read_claim_conf() {
-        assert!(reads_claim_conf("v2.11.0") && reads_claim_conf("10.0"));
-        assert!(!reads_claim_conf("v1.37.1") && !reads_claim_conf(""));
     }
 }

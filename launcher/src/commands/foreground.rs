@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use nix::unistd::getppid;
 
-use super::{Scene, start, stop};
+use super::{Scene, keep, start, stop};
 use crate::cli::StartArgs;
 use crate::instance::{Record, State};
 use crate::interrupt;
@@ -16,6 +16,9 @@ use crate::interrupt;
 const POLL: Duration = Duration::from_millis(200);
 
 pub(super) fn start(scene: &Scene, args: &StartArgs) -> Result<ExitCode> {
+    if args.keep {
+        return keep::run(scene, &args.flags);
+    }
     // Before the start: the script may end while it lasts.
     let parent = args.until_job_ends.then(getppid);
     let code = start::run(scene, &args.flags)?;

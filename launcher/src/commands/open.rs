@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Result, bail};
 
-use super::{Scene, start};
+use super::Scene;
 use crate::instance::State;
 use crate::report;
 use crate::runtime::find_on;
@@ -38,7 +38,7 @@ pub(super) fn run(scene: &Scene) -> Result<ExitCode> {
     }
     for line in urls
         .into_iter()
-        .chain(start::reach(listen, &scene.host, record.port))
+        .chain(report::reach(listen, &scene.host, record.port))
     {
         out!("{line}");
     }

@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::unistd::{Uid, User};
 
-use super::Scene;
+use super::{Scene, keep};
 use crate::cli::ServiceCommand;
 use crate::paths::Paths;
 use crate::runtime::find_on;
@@ -24,7 +24,7 @@ pub(super) fn run(scene: &Scene, verb: ServiceCommand) -> Result<ExitCode> {
     match verb {
         ServiceCommand::Install { cron } => service.install(cron),
         ServiceCommand::Remove => service.remove(),
-        ServiceCommand::Status => service.status(),
+        ServiceCommand::Status => service.status(keep::trouble(scene)),
     }
 }
 
@@ -136,7 +136,7 @@ impl Service {
         Ok(found)
     }
 
-    fn status(&self) -> Result<ExitCode> {
+    fn status(&self, trouble: Option<String>) -> Result<ExitCode> {
         let cron = crontab().is_some_and(|lines| lines.iter().any(|line| self.is_ours(line)));
         if self.unit.exists() {
             let active =
@@ -147,6 +147,9 @@ impl Service {
         if cron {
             out!("cron starts Netdata after each boot");
         }
+        if let Some(trouble) = trouble {
+            out!("the last start failed, the next one comes by itself: {trouble}");
+        }
         if self.unit.exists() || cron {
             return Ok(ExitCode::SUCCESS);
         }
@@ -156,7 +159,7 @@ impl Service {
 
     fn cron_line(&self) -> String {
         format!(
-            "@reboot \"{}\" --home \"{}\" start >/dev/null 2>&1",
+            "@reboot \"{}\" --home \"{}\" start --keep >/dev/null 2>&1",
             self.program.display(),
             self.home.display()
         )
@@ -201,9 +204,10 @@ fn unit(program: &Path, home: &Path) -> String {
          StartLimitIntervalSec=0\n\n\
          [Service]\n\
          Type=exec\n\
-         ExecStart={launcher} start --foreground\n\
+         ExecStart={launcher} start --keep\n\
          ExecStop={launcher} stop\n\
          Restart=on-failure\n\
+         RestartPreventExitStatus=2\n\
          RestartSec=30\n\
          TimeoutStopSec=60\n\
          KillMode=mixed\n\n\

@@ -21,9 +21,9 @@ use crate::others;
 use crate::ports;
 use crate::process::FileId;
 use crate::progress::Progress;
-use crate::report;
+use crate::report::{self, Versions};
 use crate::runtime::{Container, Runtime};
-use crate::settings::{DEFAULT_PORT, Gpu, Listen, Settings};
+use crate::settings::{DEFAULT_PORT, Gpu, Settings};
 use crate::snapshot;
 use crate::start_log::{StartLog, Verdict};
 
@@ -60,6 +60,7 @@ pub(super) struct Prepared {
     runtime: Runtime,
     container: Container,
     conf: NetdataConf,
+    plugin_version: Option<String>,
 }
 
 impl Prepared {
@@ -75,6 +76,7 @@ impl Prepared {
             runtime,
             container,
             conf,
+            plugin_version: None,
         })
     }
 
@@ -175,7 +177,22 @@ impl Prepared {
             image_id: FileId::of(&self.container.image),
         };
         let waited = scene.instance.write(&record);
-        if let Err(error) = waited.and_then(|()| self.wait(&mut child, &log, &progress)) {
+        // It is known in the time that Netdata takes to start.
+        let versions = Versions {
+            plugin: self.plugin_version.clone(),
+            runtime: self.runtime.version(),
+        };
+        let waited = waited.and_then(|()| versions.store(&scene.paths));
+        let ours = || {
+            let members = scene.instance.members(&record);
+            ports::check_ours(
+                &scene.proc,
+                &members,
+                self.conf.listen.local(),
+                self.conf.port,
+            )
+        };
+        if let Err(error) = waited.and_then(|()| self.wait(&mut child, &log, &progress, ours)) {
             let excerpt = log.excerpt();
             progress.step("ending what was started");
             scene.instance.end(&record)?;
@@ -206,7 +223,10 @@ impl Prepared {
                 .open("/dev/null")
                 .context("opening /dev/null")?;
             let tail = match child::run(command, &mut sink, progress, Some(LOADING))? {
-                Outcome::Ended { status, .. } if status.success() => return Ok(()),
+                Outcome::Ended { status, tail } if status.success() => {
+                    self.plugin_version = tail.into_iter().rfind(|l| !l.starts_with("INFO:"));
+                    return Ok(());
+                }
                 Outcome::Ended { tail, .. } => tail,
                 Outcome::Silent => vec![format!("no answer within {} s", LOADING.as_secs())],
             };
@@ -227,7 +247,14 @@ impl Prepared {
         }
     }
 
-    fn wait(&self, child: &mut Child, log: &StartLog, progress: &Progress) -> Result<()> {
+    /// `ours` fails where somebody else answers in its place.
+    fn wait(
+        &self,
+        child: &mut Child,
+        log: &StartLog,
+        progress: &Progress,
+        ours: impl Fn() -> Result<()>,
+    ) -> Result<()> {
         let api = Api::new(self.conf.listen.local(), self.conf.port);
         let deadline = Instant::now() + self.settings.timeout;
         let mut seen: Vec<i64> = Vec::new();
@@ -238,6 +265,9 @@ impl Prepared {
                 bail!("Netdata ended while starting ({status})");
             }
             if let Ok(Listing { charts, .. }) = api.charts() {
+                if seen.is_empty() || seen.len() > MOVES {
+                    ours()?;
+                }
                 progress.step_once("waiting for the plugin's first charts");
                 let newest = api::newest_of_plugin(&charts);
                 if let Some(newest) = newest.filter(|newest| seen.last() != Some(newest)) {
@@ -334,36 +364,9 @@ fn absolute(mut flags: StartFlags) -> StartFlags {
     flags
 }
 
-/// Who can open the dashboard, and how to change that.
-pub(super) fn reach(listen: Listen, host: &str, port: u16) -> Vec<String> {
-    if listen.is_loopback() {
-        return vec![
-            "only from this machine; from yours:".to_owned(),
-            format!("ssh -L {port}:127.0.0.1:{port} {host}   then http://127.0.0.1:{port}"),
-        ];
-    }
-    vec![
-        format!("by everybody who reaches port {port} of this machine, without a password"),
-        "to close it: launcher restart --listen 127.0.0.1, and from your machine".to_owned(),
-        format!("ssh -L {port}:127.0.0.1:{port} {host}   then http://127.0.0.1:{port}"),
-    ]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_open_dashboard_comes_with_the_flag_that_closes_it() {
-        let open = reach(Listen::All, "gpu-1", 19999).join("\n");
-        assert!(open.contains("--listen 127.0.0.1"), "{open}");
-        assert!(
-            open.contains("ssh -L 19999:127.0.0.1:19999 gpu-1"),
-            "{open}"
-        );
-        let closed = reach("127.0.0.1".parse().unwrap(), "gpu-1", 19999).join("\n");
-        assert!(!closed.contains("--listen"), "{closed}");
-    }
 
     #[test]
     fn only_a_failed_mount_leads_to_unpacking() {

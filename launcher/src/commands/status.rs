@@ -1,23 +1,25 @@
 //! `status`: whether it runs, where its dashboard is, what it charts and what it costs.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::{Scene, start};
+use super::Scene;
+use crate::claim;
 use crate::cli::StatusArgs;
 use crate::instance::{Cause, Record, State};
 use crate::interrupt;
 use crate::mounts;
-use crate::report::{Gpu, Report, Server, Usage};
-use crate::settings::{History, Listen};
+use crate::report::{self, Gpu, Report, Server, Usage};
+use crate::settings::{DEFAULT_IMAGE, History, Listen};
 
 /// Between two looks of `--watch`.
 const AGAIN: Duration = Duration::from_secs(2);
 /// Clears the terminal and goes to its first line.
-const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
+const CLEAR: &[u8] = b"\x1b[H\x1b[2J";
 const MIB: f64 = 1024.0 * 1024.0;
 const GIB: f64 = 1024.0 * MIB;
 
@@ -27,7 +29,10 @@ pub(super) fn run(scene: &Scene, args: &StatusArgs) -> Result<ExitCode> {
     }
     interrupt::catch();
     loop {
-        print!("{CLEAR}");
+        // Whoever read it may have gone.
+        if io::stdout().write_all(CLEAR).is_err() {
+            return Ok(ExitCode::SUCCESS);
+        }
         look(scene, false)?;
         let mut left = AGAIN;
         while !left.is_zero() {
@@ -139,19 +144,13 @@ fn print(scene: &Scene, record: &Record, report: &Report) {
     let logs = format!("{} (launcher logs -f)", scene.paths.log_file().display());
     for (name, lines) in [
         ("dashboard", report.urls.clone()),
-        ("reachable", start::reach(listen, &scene.host, record.port)),
+        ("reachable", report::reach(listen, &scene.host, record.port)),
         ("charted", charted(report)),
         ("alerts", alerts(report)),
-        (
-            "cloud",
-            report
-                .cloud
-                .iter()
-                .map(|cloud| (*cloud).to_owned())
-                .collect(),
-        ),
+        ("cloud", cloud(scene, report)),
         ("uses", usage(&report.usage, history)),
         ("netdata", vec![from_image(report)]),
+        ("with", vec![versions(report)]),
         ("state", state(scene)),
         ("missing", report.missing.clone()),
         ("logs", vec![logs]),
@@ -160,6 +159,24 @@ fn print(scene: &Scene, record: &Record, report: &Report) {
             out!("  {:<10} {line}", if number == 0 { name } else { "" });
         }
     }
+}
+
+/// Whether it is connected and, where a token is set, what keeps it from that.
+fn cloud(scene: &Scene, report: &Report) -> Vec<String> {
+    let Some(state) = report.cloud else {
+        return vec![];
+    };
+    let own = scene.paths.state_dir("config").join(claim::FILE);
+    let token = own.exists() || scene.layers.get("NETDATA_CLAIM_TOKEN").is_some();
+    let version = report.netdata_version.as_deref().unwrap_or_default();
+    vec![match state {
+        "off" | "not claimed" if token && !claim::is_read_by(version) => format!(
+            "a token is set, but Netdata {version} cannot be claimed with it, 2.0 and later can: \
+             launcher update --image {DEFAULT_IMAGE}"
+        ),
+        "not claimed" if token => "not claimed: launcher claim".to_owned(),
+        _ => state.to_owned(),
+    }]
 }
 
 /// Where it is, if not in the home.
@@ -178,7 +195,7 @@ fn state(scene: &Scene) -> Vec<String> {
 
 fn charted(report: &Report) -> Vec<String> {
     if let Some(error) = &report.api_error {
-        return vec![format!("unknown, Netdata does not answer: {error}")];
+        return vec![format!("unknown: {error}")];
     }
     let mut lines = vec![];
     lines.extend(report.gpus.iter().map(gpu));
@@ -276,6 +293,14 @@ fn from_image(report: &Report) -> String {
         format!(" ({} from {})", image.name(), image.source)
     });
     format!("{version}, image {}{made_from}", report.image.display())
+}
+
+fn versions(report: &Report) -> String {
+    let launcher = concat!("launcher ", env!("CARGO_PKG_VERSION"));
+    let known = report.versions.shown();
+    let parts = [known.as_str(), launcher];
+    let known: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    known.join(", ")
 }
 
 /// In its two largest units.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use super::Scene;
+use super::{Scene, keep};
 use crate::instance::{Cause, State};
 use crate::progress::Progress;
 
@@ -15,6 +15,7 @@ pub(super) fn run(scene: &Scene) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let _lock = scene.take("stop")?;
+    keep::forget(scene)?;
     out!("{}", end(scene)?);
     Ok(ExitCode::SUCCESS)
 }

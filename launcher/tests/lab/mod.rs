@@ -50,7 +50,12 @@ impl Lab {
 
     /// One whose Netdata comes up, unless the image says `broken`.
     pub fn answering() -> Self {
-        let lab = Self::new(RUNS, ANSWERS);
+        Self::answering_by(ANSWERS)
+    }
+
+    /// The same, with what the runtime does for `netdata`.
+    pub fn answering_by(netdata: &str) -> Self {
+        let lab = Self::new(RUNS, netdata);
         fs::write(lab.path("netdata.py"), include_str!("netdata.py")).unwrap();
         fs::write(lab.path("port"), lab.port.to_string()).unwrap();
         // A process has the name of its file.
@@ -66,6 +71,20 @@ impl Lab {
         fs::write(self.path(name), image).unwrap();
     }
 
+    /// Everything that `start` needs, in the home's `.env`.
+    pub fn settings(&self) {
+        fs::create_dir_all(self.path("home")).unwrap();
+        let settings = format!(
+            "LAUNCHER_IMAGE={}\nLAUNCHER_PLUGIN={}\nLAUNCHER_LISTEN=127.0.0.1\nLAUNCHER_PORT={}\n\
+             LAUNCHER_BESIDE_ANOTHER=yes\n",
+            self.path("image.sif").display(),
+            self.path("bin/rs.d.plugin").display(),
+            self.port
+        );
+        fs::write(self.path("home/.env"), settings).unwrap();
+        fs::set_permissions(self.path("home/.env"), Permissions::from_mode(0o600)).unwrap();
+    }
+
     fn runtime(&self, plugin: &str, netdata: &str) {
         // The registry is a file of that name, the image the only word that is one.
         let script = format!(
@@ -75,7 +94,9 @@ impl Lab {
              pull*) [ -x $lab/pull ] && exec $lab/pull \"$3\"\n\
              [ -e $lab/registry ] && exec cp $lab/registry \"$3\"\n\
              echo 'FATAL:   lookup registry.example: no such host' >&2; exit 255;;\n\
+             --version*) echo \"${{0##*/}} version 1.2.3\";;\n\
              exec*--version) {plugin};;\n\
+             exec*netdatacli*) $lab/netdatacli;;\n\
              exec*' -V') grep -o 'netdata v[0-9.]*' -a \"$image\";;\n\
              exec*) {netdata};;\n\
              esac",
