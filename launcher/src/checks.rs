@@ -8,15 +8,17 @@ mod netdata;
 mod network;
 mod runtime;
 mod servers;
+mod settings;
 mod storage;
 
-use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::ask::Answer;
 use crate::cli::StartFlags;
 use crate::container;
 use crate::instance::{Record, State};
@@ -91,6 +93,7 @@ pub struct Check {
 /// Every check, in the order in which they are shown.
 pub fn all() -> impl Iterator<Item = &'static Check> {
     let areas = [
+        settings::CHECKS,
         runtime::CHECKS,
         storage::CHECKS,
         host::CHECKS,
@@ -110,11 +113,15 @@ pub struct Machine {
     proc: Proc,
     layers: Layers,
     settings: Option<Settings>,
+    /// Why there are none.
+    wrong_setting: Option<String>,
     runtime: Option<Runtime>,
     container: Option<Container>,
     record: Option<Record>,
     report: Option<Report>,
     members: Vec<i32>,
+    /// What the plugin reads of the GPUs inside the image, once for all who ask.
+    gpus: OnceLock<Option<Answer>>,
 }
 
 impl Machine {
@@ -126,7 +133,10 @@ impl Machine {
         flags: &StartFlags,
         instance: &crate::instance::Instance,
     ) -> Self {
-        let settings = Settings::resolve(flags, layers).ok();
+        let (settings, wrong_setting) = match Settings::resolve(flags, layers) {
+            Ok(settings) => (Some(settings), None),
+            Err(error) => (None, Some(format!("{error:#}"))),
+        };
         let container = settings.as_ref().and_then(|settings| {
             let container = container::trial(paths, proc, settings).ok()?;
             let asked = settings.image.as_deref();
@@ -154,6 +164,8 @@ impl Machine {
             proc: proc.clone(),
             layers: layers.clone(),
             settings,
+            wrong_setting,
+            gpus: OnceLock::new(),
             runtime: Runtime::find().ok(),
             container,
             record,

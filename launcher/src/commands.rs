@@ -132,6 +132,9 @@ impl Scene {
         let host = nix::unistd::gethostname().context("asking for this machine's name")?;
         let host = host.to_string_lossy().into_owned();
         let proc = Proc::system();
+        let shared = layers.get(state_place::SHARED);
+        let machine = state_place::machine(&proc, &paths, &host, shared)?;
+        let paths = paths.with_machine(machine);
         let asked = layers.get(state_place::VARIABLE);
         let place = state_place::find(&proc, &paths, &host, asked)?;
         let moved_from = place.moved_from;

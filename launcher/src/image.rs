@@ -107,6 +107,27 @@ pub fn ensure(runtime: &Runtime, paths: &Paths, asked: Option<&str>) -> Result<P
     Ok(paths.image())
 }
 
+/// Gives the image that runs here a name of this machine's, so that it is there until the end of what runs, whatever
+/// another machine puts in its place. Where files cannot have two names, there is nothing to be done about it.
+pub fn hold(paths: &Paths) {
+    let Some(held) = paths.held_image() else {
+        return;
+    };
+    let _ = fs::remove_file(&held);
+    if let Err(error) = fs::hard_link(paths.image(), &held) {
+        tell!(
+            "warning: no second name for the image ({error}): do not update it from another machine while it runs here"
+        );
+    }
+}
+
+/// Takes that name away.
+pub fn release(paths: &Paths) {
+    if let Some(held) = paths.held_image() {
+        let _ = fs::remove_file(held);
+    }
+}
+
 /// The finished image that was asked for, if it is one.
 pub fn finished(asked: &str) -> Option<PathBuf> {
     match Source::parse(asked) {

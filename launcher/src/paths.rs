@@ -25,16 +25,23 @@ const STATE_DIRS: [&str; 9] = [
     "generated",
 ];
 
+/// Begins the name of a machine's part of `state/`.
+pub const MACHINE: &str = "on-";
+
 /// The launcher's home and the names in it.
 #[derive(Clone, Debug)]
 pub struct Paths {
     home: PathBuf,
     /// Where what Netdata writes lies, if not in the home.
     elsewhere: Option<PathBuf>,
+    /// This machine's name, where several machines use the home.
+    machine: Option<String>,
 }
 
-/// Directories of `state/` that stay in the home wherever the rest is: they are the user's and the launcher's.
-const IN_HOME: [&str; 3] = ["config", "empty", "generated"];
+/// Directories of `state/` that are the same for every machine that uses the home.
+const SHARED: [&str; 2] = ["config", "empty"];
+/// One that stays in the home wherever the rest is.
+const IN_HOME: &str = "generated";
 
 impl Paths {
     /// Takes `home` as given; a relative path is made absolute so that it means the same later.
@@ -44,6 +51,7 @@ impl Paths {
         Ok(Self {
             home,
             elsewhere: None,
+            machine: None,
         })
     }
 
@@ -51,6 +59,21 @@ impl Paths {
     #[must_use]
     pub fn with_state(self, elsewhere: Option<PathBuf>) -> Self {
         Self { elsewhere, ..self }
+    }
+
+    /// The same home, used by several machines of which this is one: what runs here is kept apart by its name.
+    #[must_use]
+    pub fn with_machine(self, machine: Option<String>) -> Self {
+        Self { machine, ..self }
+    }
+
+    /// `STEM.EXTENSION`, with the machine's name in it where there are several.
+    fn named(&self, stem: &str, extension: &str) -> PathBuf {
+        let name = match &self.machine {
+            None => format!("{stem}.{extension}"),
+            Some(machine) => format!("{stem}-{machine}.{extension}"),
+        };
+        self.home.join(name)
     }
 
     /// `$XDG_DATA_HOME/netdata-launcher`, else the same below `~/.local/share`.
@@ -67,7 +90,9 @@ impl Paths {
             .collect();
         make_private(&self.home)?;
         make_private(&self.home.join("logs"))?;
+        make_private(&self.shared_state())?;
         make_private(&self.state_in_home())?;
+        make_private(&self.shared_state().join(IN_HOME))?;
         if let Some(elsewhere) = &self.elsewhere {
             make_outside(elsewhere)?;
         }
@@ -98,9 +123,15 @@ impl Paths {
     pub fn image_record(&self) -> PathBuf {
         self.home.join("netdata.sif.json")
     }
+    /// Another name for the image that runs here, so that a machine that replaces it does not take it away. None where
+    /// no other machine can.
+    pub fn held_image(&self) -> Option<PathBuf> {
+        let _ = self.machine.as_ref()?;
+        Some(self.named("netdata", "sif"))
+    }
     /// The running instance.
     pub fn pid_file(&self) -> PathBuf {
-        self.home.join("netdata.pid")
+        self.named("netdata", "pid")
     }
     /// Held while a command changes anything.
     pub fn lock_file(&self) -> PathBuf {
@@ -112,7 +143,7 @@ impl Paths {
     }
     /// Everything Netdata and its plugins print.
     pub fn log_file(&self) -> PathBuf {
-        self.home.join("logs/netdata.log")
+        self.named("logs/netdata", "log")
     }
     /// What the tools behind the last `pull` printed.
     pub fn pull_log(&self) -> PathBuf {
@@ -124,7 +155,7 @@ impl Paths {
     }
     /// Directories made to hold the home, outermost first, one a line: for `uninstall`.
     pub fn made_for_home(&self) -> PathBuf {
-        self.generated("made-for-home")
+        self.shared_state().join(IN_HOME).join("made-for-home")
     }
     /// The writable directories.
     pub fn state(&self) -> PathBuf {
@@ -132,16 +163,24 @@ impl Paths {
         self.elsewhere.clone().unwrap_or_else(in_home)
     }
     /// `state/` of the home, where the user's own configuration is in any case.
-    pub fn state_in_home(&self) -> PathBuf {
+    pub fn shared_state(&self) -> PathBuf {
         self.home.join("state")
+    }
+    /// The same or, where several machines use the home, this one's part of it.
+    pub fn state_in_home(&self) -> PathBuf {
+        match &self.machine {
+            None => self.shared_state(),
+            Some(machine) => self.shared_state().join(format!("{MACHINE}{machine}")),
+        }
     }
     /// One of the directories of `state/`.
     pub fn state_dir(&self, name: &str) -> PathBuf {
-        if IN_HOME.contains(&name) {
-            self.state_in_home().join(name)
-        } else {
-            self.state().join(name)
-        }
+        let state = match name {
+            _ if SHARED.contains(&name) => self.shared_state(),
+            IN_HOME => self.state_in_home(),
+            _ => self.state(),
+        };
+        state.join(name)
     }
     /// A file the launcher writes anew at each start.
     pub fn generated(&self, name: &str) -> PathBuf {

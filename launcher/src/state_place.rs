@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use sha2::{Digest as _, Sha256};
 
 use crate::files;
@@ -15,6 +15,8 @@ use crate::process::Proc;
 use crate::removal::remove_tree;
 use crate::snapshot::copy_tree;
 
+/// Whether several machines use the home: `auto`, `yes` or `no`.
+pub const SHARED: &str = "LAUNCHER_SHARED_HOME";
 /// `home`, `auto` or a directory.
 pub const VARIABLE: &str = "LAUNCHER_STATE_DIR";
 /// On a disk that outlives a reboot, and everybody's to write to.
@@ -31,6 +33,37 @@ pub struct Place {
     pub state: Option<PathBuf>,
     /// Where it was before, if that was elsewhere.
     pub moved_from: Option<PathBuf>,
+}
+
+/// This machine's name in the home, where others may use it, too: on a file server, or where the user says so.
+pub fn machine(
+    proc: &Proc,
+    paths: &Paths,
+    host: &str,
+    asked: Option<&str>,
+) -> Result<Option<String>> {
+    let shared = match asked {
+        Some("no") => false,
+        Some("yes") => true,
+        None | Some("auto") => {
+            mounts::file_system(proc, paths.home()).is_some_and(|disk| disk.is_remote())
+        }
+        Some(other) => bail!("{SHARED}={other}: give yes, no or auto"),
+    };
+    // What runs here from before stays where it is.
+    let pid_file = fs::read_to_string(paths.pid_file()).unwrap_or_default();
+    let runs_here = pid_file
+        .lines()
+        .any(|line| line.strip_prefix("host=") == Some(host));
+    Ok((shared && !runs_here).then(|| plain(host)))
+}
+
+/// A machine's name as part of a file's.
+fn plain(host: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-.".contains(c);
+    host.chars()
+        .map(|c| if fits(c) { c } else { '_' })
+        .collect()
 }
 
 /// The place for this home on this machine. `asked` is the variable's value.
@@ -61,7 +94,13 @@ fn find_below(
             dir.into()
         }
     };
-    let present = noted.unwrap_or_else(|| paths.state_in_home());
+    // The first machine takes along what there was when the home was one machine's.
+    let earlier = paths.shared_state();
+    let in_home = || match FOLLOWS.iter().all(|name| is_empty(&earlier.join(name))) {
+        true => paths.state_in_home(),
+        false => earlier.clone(),
+    };
+    let present = noted.unwrap_or_else(in_home);
     // While something runs, or left its pid file, its state is where it was.
     let state = if present != wanted && paths.pid_file().exists() {
         present.clone()
@@ -100,15 +139,26 @@ pub fn is_note(name: &OsStr) -> bool {
 }
 
 fn note(paths: &Paths, host: &str) -> PathBuf {
-    let plain = |c: char| {
-        if c.is_ascii_alphanumeric() || "-.".contains(c) {
-            c
-        } else {
-            '_'
-        }
-    };
-    let host: String = host.chars().map(plain).collect();
-    paths.state_in_home().join(format!("{NOTE}{host}"))
+    paths.shared_state().join(format!("{NOTE}{}", plain(host)))
+}
+
+/// Where other machines that use the home have their state: their names, and the directories there.
+pub fn others(paths: &Paths, host: &str) -> Vec<(String, String)> {
+    let own = note(paths, host);
+    let entries = fs::read_dir(paths.shared_state())
+        .into_iter()
+        .flatten()
+        .flatten();
+    let notes = entries.filter(|entry| is_note(&entry.file_name()) && entry.path() != own);
+    let mut others: Vec<_> = notes
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let place = fs::read_to_string(entry.path()).ok()?;
+            Some((name[NOTE.len()..].to_owned(), place.trim().to_owned()))
+        })
+        .collect();
+    others.sort();
+    others
 }
 
 fn noted(paths: &Paths, host: &str) -> Option<PathBuf> {
@@ -131,9 +181,12 @@ pub fn settle(paths: &Paths, host: &str, moved_from: Option<&Path>) -> Result<()
     Ok(())
 }
 
+fn is_empty(dir: &Path) -> bool {
+    fs::read_dir(dir).map_or(true, |mut all| all.next().is_none())
+}
+
 /// Moves a directory's content to where there is none yet. The copy is whole before the original goes.
 fn follow(from: &Path, to: &Path) -> Result<()> {
-    let is_empty = |dir: &Path| fs::read_dir(dir).map_or(true, |mut all| all.next().is_none());
     if is_empty(from) {
         return Ok(());
     }
@@ -255,6 +308,52 @@ mod tests {
         let back = lab.take(Some("home"));
         assert!(all_in(&back) && !all_in(&there));
         assert_eq!(back.state(), lab.paths.state_in_home());
+    }
+
+    #[test]
+    fn a_home_on_a_file_server_is_taken_to_be_several_machines() {
+        let ask = |kind: &str, asked| {
+            let lab = lab(kind, "xfs");
+            machine(&lab.proc, &lab.paths, "gpu 1.example", asked).unwrap()
+        };
+        let name = Some("gpu_1.example".to_owned());
+        assert_eq!(ask("nfs4", None), name);
+        assert_eq!(ask("xfs", None), None);
+        assert_eq!(ask("xfs", Some("yes")), name);
+        assert_eq!(ask("nfs4", Some("no")), None);
+        let lab = lab("nfs4", "xfs");
+        assert!(machine(&lab.proc, &lab.paths, HOST, Some("maybe")).is_err());
+        // What runs since before is still found.
+        fs::create_dir_all(lab.paths.home()).unwrap();
+        fs::write(lab.paths.pid_file(), format!("1\nhost={HOST}\n")).unwrap();
+        assert_eq!(machine(&lab.proc, &lab.paths, HOST, None).unwrap(), None);
+        assert!(
+            machine(&lab.proc, &lab.paths, "gpu-2", None)
+                .unwrap()
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn the_first_of_several_machines_takes_along_what_there_was() {
+        let lab = lab("ext4", "xfs");
+        let file = lab.take(None).state_dir("lib").join(IDENTITY);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, "mine").unwrap();
+        for (host, taken) in [(HOST, true), ("gpu-2", false)] {
+            let paths = lab.paths.clone().with_machine(Some(host.to_owned()));
+            let place = find_below(&lab.proc, &paths, host, None, &lab.local).unwrap();
+            let paths = paths.with_state(place.state);
+            paths.create().unwrap();
+            settle(&paths, host, place.moved_from.as_deref()).unwrap();
+            assert_eq!(
+                paths.state_dir("lib").join(IDENTITY).exists(),
+                taken,
+                "{host}"
+            );
+            assert!(paths.state().ends_with(format!("on-{host}")));
+        }
+        assert!(!file.exists());
     }
 
     #[test]

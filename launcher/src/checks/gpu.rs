@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::{Check, Finding, Machine};
-use crate::ask::ask;
+use crate::ask::{Answer, ask};
 use crate::container::PLUGIN_INSIDE;
 
 /// Initialising NVML takes 1 to 3 s without its persistence daemon, on each GPU.
@@ -32,6 +32,11 @@ pub(super) const CHECKS: &[Check] = &[
         id: "gpus",
         what: "GPUs can be read inside the image",
         run: gpus,
+    },
+    Check {
+        id: "compute-mode",
+        what: "processes may share a GPU (compute mode)",
+        run: compute_mode,
     },
     Check {
         id: "mps",
@@ -101,15 +106,27 @@ fn library(machine: &Machine) -> Finding {
     }
 }
 
-fn gpus(machine: &Machine) -> Finding {
+/// What one reading of all GPUs inside the image says. Error: why there is none to look at.
+fn reading(machine: &Machine) -> Result<Option<&Answer>, Finding> {
     let Some((runtime, container)) = machine.container() else {
-        return Finding::skip("no image yet, or no runtime");
+        return Err(Finding::skip("no image yet, or no runtime"));
     };
     if !container.nvidia && container.library.is_none() {
-        return Finding::skip("no driver");
+        return Err(Finding::skip("no driver"));
     }
-    let argv = [PLUGIN_INSIDE, "--once", "-m", "nvidia"];
-    let Some(answer) = ask(runtime.exec(container, &argv), READING) else {
+    let read = || {
+        let argv = [PLUGIN_INSIDE, "--once", "-m", "nvidia"];
+        ask(runtime.exec(container, &argv), READING)
+    };
+    Ok(machine.gpus.get_or_init(read).as_ref())
+}
+
+fn gpus(machine: &Machine) -> Finding {
+    let answer = match reading(machine) {
+        Ok(answer) => answer,
+        Err(finding) => return finding,
+    };
+    let Some(answer) = answer else {
         return Finding::fail(
             format!("no answer within {} s", READING.as_secs()),
             "the driver hangs: nvidia-smi will too; look for NVRM in the kernel's log",
@@ -134,6 +151,43 @@ fn gpus(machine: &Machine) -> Finding {
     )
 }
 
+fn compute_mode(machine: &Machine) -> Finding {
+    match reading(machine) {
+        Err(finding) => finding,
+        Ok(None) => Finding::skip("the driver does not answer"),
+        Ok(Some(answer)) => of_modes(&modes(&answer.text)),
+    }
+}
+
+/// The compute mode of each GPU, as the plugin's charts of it say.
+fn modes(text: &str) -> Vec<&str> {
+    let mut modes = vec![];
+    let mut inside = false;
+    for line in text.lines() {
+        if let Some(id) = line.strip_prefix("BEGIN ") {
+            inside = id
+                .split_whitespace()
+                .next()
+                .is_some_and(|id| id.ends_with("_compute_mode"));
+        } else if let (true, Some(dim)) = (inside, line.strip_suffix("' = 1")) {
+            modes.extend(dim.strip_prefix("SET '"));
+        }
+    }
+    modes
+}
+
+fn of_modes(modes: &[&str]) -> Finding {
+    let other = modes.iter().find(|mode| **mode != "default");
+    match other {
+        _ if modes.is_empty() => Finding::skip("no GPU tells its mode"),
+        None => Finding::pass(format!("all {}", modes.len())),
+        Some(mode) => Finding::warn(
+            format!("a GPU is in mode {mode}"),
+            "a second server on it will not start, or none at all; an administrator sets it: nvidia-smi -c DEFAULT",
+        ),
+    }
+}
+
 fn mps(machine: &Machine) -> Finding {
     let runs = machine
         .proc
@@ -147,4 +201,25 @@ fn mps(machine: &Machine) -> Finding {
         );
     }
     Finding::pass("not running")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Level;
+    use super::*;
+
+    #[test]
+    fn the_mode_of_each_gpu_is_read_from_its_chart() {
+        let of = |mode: &str| {
+            format!(
+                "BEGIN nvidia.gpu_a_gpu_state\nSET 'ok' = 1\nEND\n\
+                 BEGIN nvidia.gpu_a_compute_mode 1000\nSET 'default' = 0\nSET '{mode}' = 1\nEND\n"
+            )
+        };
+        let text = of("prohibited") + "time=1 level=info\n" + &of("exclusive_process");
+        assert_eq!(modes(&text), ["prohibited", "exclusive_process"]);
+        assert_eq!(of_modes(&modes(&text)).level, Level::Warn);
+        assert_eq!(of_modes(&["default"]).level, Level::Pass);
+        assert_eq!(of_modes(&[]).level, Level::Skip);
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nix::unistd::{AccessFlags, access};
+
 use super::{Check, Finding, Machine};
 use crate::ask::ask;
 use crate::container::PLUGIN_INSIDE;
@@ -75,12 +77,26 @@ fn binds(machine: &Machine) -> Finding {
         .filter(|(source, _)| !std::path::Path::new(source).exists())
         .map(|(source, what)| format!("{source} ({what})"))
         .collect();
+    let own = machine
+        .settings
+        .as_ref()
+        .map_or(&[][..], |settings| &settings.binds);
+    // Whether they are there is a matter of the settings. These are the runtime's reasons to end.
+    let closed = own.iter().find(|bind| {
+        let wanted = match bind.writable {
+            true => AccessFlags::R_OK | AccessFlags::W_OK,
+            false => AccessFlags::R_OK,
+        };
+        access(&bind.source, wanted).is_err()
+    });
+    if let Some(bind) = closed {
+        return Finding::warn(
+            format!("{} may not be opened by you", bind.source.display()),
+            "what is in it stays unseen, or the start fails: another --bind (LAUNCHER_BINDS)",
+        );
+    }
     if missing.is_empty() {
-        let own = machine
-            .settings
-            .as_ref()
-            .map_or(0, |settings| settings.binds.len());
-        return Finding::pass(format!("all there, and {own} of your own"));
+        return Finding::pass(format!("all there, and {} of your own", own.len()));
     }
     Finding::pass(format!(
         "left out, as they are not here: {}",

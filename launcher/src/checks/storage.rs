@@ -97,11 +97,10 @@ fn quota(_machine: &Machine) -> Finding {
 }
 
 fn noexec(machine: &Machine) -> Finding {
-    let Some(Parts { plugin, .. }) = machine
-        .settings
-        .as_ref()
-        .and_then(|settings| Parts::find(settings).ok())
-    else {
+    let Some(settings) = &machine.settings else {
+        return Finding::skip("see the settings");
+    };
+    let Ok(Parts { plugin, .. }) = Parts::find(settings) else {
         return Finding::fail(
             "the plugin is not found",
             "keep rs.d.plugin beside the launcher, or name it with --plugin",

@@ -60,6 +60,13 @@ pub(super) fn run(scene: &Scene, args: &DoctorArgs) -> Result<ExitCode> {
         for row in &rows {
             out!("{}", shown(row, colours));
         }
+        let count = |level| rows.iter().filter(|row| row.finding.level == level).count();
+        out!(
+            "{} checks: {} failed, {} warned",
+            rows.len(),
+            count(Level::Fail),
+            count(Level::Warn)
+        );
     }
     let failed = rows.iter().any(|row| row.finding.level == Level::Fail);
     Ok(ExitCode::from(u8::from(failed)))

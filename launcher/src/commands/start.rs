@@ -158,6 +158,9 @@ impl Prepared {
         if let Some(watch) = &self.container.watch {
             command = beside::session(&command, watch);
         }
+        if self.container.image == scene.paths.image() {
+            image::hold(&scene.paths);
+        }
         let log = scene.paths.log_file();
         let (mut child, offset) = instance::begin(command, &log)?;
         let log = StartLog::new(&log, offset);
@@ -197,6 +200,7 @@ impl Prepared {
             progress.step("ending what was started");
             scene.instance.end(&record)?;
             scene.instance.forget()?;
+            image::release(&scene.paths);
             if interrupt::is_set() {
                 return Err(error);
             }

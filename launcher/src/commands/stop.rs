@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use super::{Scene, keep};
+use crate::image;
 use crate::instance::{Cause, State};
 use crate::progress::Progress;
 
@@ -27,7 +28,7 @@ pub(super) fn end(scene: &Scene) -> Result<String> {
         State::Stopped => return Ok("Netdata is not running".to_owned()),
         State::Elsewhere(record) => bail!(
             "this home's Netdata was started on {}: stop it there\n\
-             (if that machine is gone, remove {})",
+             (if both machines are to have one from this home: LAUNCHER_SHARED_HOME=yes in .env; if that machine is gone, remove {})",
             record.host,
             instance.pid_file().display()
         ),
@@ -56,5 +57,6 @@ pub(super) fn end(scene: &Scene) -> Result<String> {
         }
     };
     instance.forget()?;
+    image::release(&scene.paths);
     Ok(said)
 }

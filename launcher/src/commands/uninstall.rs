@@ -5,12 +5,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::service::Service;
 use super::{Scene, stop};
 use crate::cli::UninstallArgs;
-use crate::paths::Paths;
+use crate::paths::{MACHINE, Paths};
 use crate::removal::Removal;
 use crate::snapshot;
 use crate::state_place;
@@ -21,8 +21,12 @@ const DATA: [&str; 3] = ["lib", "cache", "config"];
 pub(super) fn run(scene: &Scene, args: &UninstallArgs) -> Result<ExitCode> {
     let paths = &scene.paths;
     let mut removal = Removal::new(args.dry_run);
+    let others = state_place::others(paths, &scene.host);
     if paths.home().exists() {
         let _lock = scene.take("uninstall")?;
+        if let Some(host) = runs_elsewhere(scene) {
+            bail!("Netdata runs from this home on {host} too: launcher stop there first");
+        }
         if !args.dry_run {
             out!("{}", stop::end(scene)?);
             Service::of(scene)?.remove_quietly()?;
@@ -37,6 +41,9 @@ pub(super) fn run(scene: &Scene, args: &UninstallArgs) -> Result<ExitCode> {
                 removal.take_empty(&dir);
             }
         }
+    }
+    for (host, place) in others {
+        out!("history and identity of {host} are in {place} there: remove them there");
     }
     removal.take_downloads(&Paths::cache_dir()?)?;
     if !args.dry_run && paths.home().exists() {
@@ -63,18 +70,35 @@ fn remove_home(paths: &Paths, keep_data: bool, removal: &mut Removal) -> Result<
                 removal.take_empty(dir);
             }
         }
-        return removal.take(&paths.state_in_home(), "state, history and configuration");
+        return removal.take(&paths.shared_state(), "state, history and configuration");
     }
-    for dir in elsewhere.into_iter().chain([paths.state_in_home()]) {
+    let in_home = [paths.state_in_home(), paths.shared_state()];
+    for dir in elsewhere.into_iter().chain(in_home) {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            let kept = DATA.iter().any(|kept| name == *kept) || state_place::is_note(&name);
+            let machines = name.as_encoded_bytes().starts_with(MACHINE.as_bytes());
+            let kept =
+                DATA.iter().any(|kept| name == *kept) || state_place::is_note(&name) || machines;
             if !kept {
                 removal.take(&entry.path(), "state")?;
             }
         }
     }
     Ok(())
+}
+
+/// Another machine that runs something from this home, by its pid file.
+fn runs_elsewhere(scene: &Scene) -> Option<String> {
+    let own = scene.paths.pid_file();
+    let entries = fs::read_dir(scene.paths.home()).ok()?.flatten();
+    let mut hosts = entries.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let others = name.starts_with("netdata") && name.ends_with(".pid") && entry.path() != own;
+        let text = others.then(|| fs::read_to_string(entry.path()).ok())??;
+        let host = text.lines().find_map(|line| line.strip_prefix("host="))?;
+        (host != scene.host).then(|| host.to_owned())
+    });
+    hosts.next()
 }
 
 /// What is still in the home.

@@ -28,7 +28,7 @@ const fn secret(name: &'static str, default: &'static str) -> Known {
 }
 
 /// In the order in which `config` shows them.
-pub const KNOWN: [Known; 20] = [
+pub const KNOWN: [Known; 21] = [
     open(
         "LAUNCHER_HOME",
         "$XDG_DATA_HOME/netdata-launcher, else ~/.local/share/netdata-launcher",
@@ -37,6 +37,10 @@ pub const KNOWN: [Known; 20] = [
     open(
         "LAUNCHER_STATE_DIR",
         "state/ in the home; below /var/tmp where the home is on a file server",
+    ),
+    open(
+        "LAUNCHER_SHARED_HOME",
+        "auto: several machines use it where it is on a file server",
     ),
     open("LAUNCHER_IMAGE", super::DEFAULT_IMAGE),
     open("LAUNCHER_PORT", "19999"),

@@ -26,7 +26,11 @@ pub struct Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        if self.path("home/netdata.pid").exists() {
+        let entries = fs::read_dir(self.path("home")).into_iter().flatten();
+        let mut names = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok());
+        if names.any(|name| name.ends_with(".pid")) {
             let _ = self.command(&["stop"]).output();
         }
     }
