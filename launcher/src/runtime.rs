@@ -13,12 +13,16 @@ use anyhow::{Result, bail};
 
 use crate::ask::ask;
 use crate::cli::WatchArgs;
+use crate::paths::Paths;
 
 /// Looked for on PATH in this order.
 const PROGRAMS: [&str; 2] = ["apptainer", "singularity"];
 
 /// It takes 0.1 s, unless a file server hangs.
 const VERSION_WITHIN: Duration = Duration::from_secs(5);
+
+/// Stands in for a configuration of the runtime that the user has not, within [`Paths::cache_dir`].
+const CONFIGURATION: &str = "runtime/config";
 
 /// What the runtime itself needs of the user's environment. Nothing of it reaches the container.
 const PASSED: [&str; 10] = [
@@ -222,6 +226,13 @@ impl Runtime {
         for name in PASSED {
             pass(&mut command, name);
         }
+        // It would make one in the user's home, and leave it there.
+        if let (None, Ok(cache)) = (own_configuration(), Paths::cache_dir()) {
+            let ours = cache.join(CONFIGURATION);
+            command
+                .env("APPTAINER_CONFIGDIR", &ours)
+                .env("SINGULARITY_CONFIGDIR", &ours);
+        }
         command
     }
 
@@ -245,6 +256,16 @@ impl Runtime {
             .env("SINGULARITY_TMPDIR", tmp);
         command
     }
+}
+
+/// The user's configuration of the runtime, with credentials for registries, if there is any.
+fn own_configuration() -> Option<PathBuf> {
+    let named = ["APPTAINER_CONFIGDIR", "SINGULARITY_CONFIGDIR"];
+    let named = named.into_iter().find_map(env::var_os).map(PathBuf::from);
+    let home = env::var_os("HOME").map(PathBuf::from);
+    let usual = [".apptainer", ".singularity"].into_iter();
+    let mut usual = usual.filter_map(|name| Some(home.as_ref()?.join(name)));
+    named.or_else(|| usual.find(|dir| dir.exists()))
 }
 
 fn pass(command: &mut Command, name: &str) {

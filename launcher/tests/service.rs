@@ -142,6 +142,32 @@ fn cron_gets_one_line_a_home_and_keeps_the_others() {
 }
 
 #[test]
+fn a_batch_job_that_ends_takes_its_netdata_along() {
+    let lab = Lab::answering();
+    lab.settings();
+    let launcher = lab.command(&["start", "--until-job-ends"]);
+    let words: Vec<_> = launcher
+        .get_args()
+        .map(|word| word.to_str().unwrap())
+        .collect();
+    // The job works for as long as this file is not there.
+    let job = format!(
+        "{} {} >/dev/null 2>&1 &\nwhile [ ! -e {} ]; do sleep 0.1; done",
+        launcher.get_program().to_str().unwrap(),
+        words.join(" "),
+        lab.path("done").display()
+    );
+    let mut job = shell(&lab, &job).spawn().unwrap();
+    until("it runs", || lab.run(&["status"]).0 == Some(0));
+    assert!(job.try_wait().unwrap().is_none());
+    fs::write(lab.path("done"), "").unwrap();
+    assert!(job.wait().unwrap().success());
+    until("its end", || !lab.path("home/netdata.pid").exists());
+    let (code, text) = lab.run(&["status"]);
+    assert_eq!((code, text.trim()), (Some(1), "Netdata is not running"));
+}
+
+#[test]
 fn what_is_kept_comes_back_after_a_crash_and_stays_away_after_a_stop() {
     let lab = Lab::answering();
     lab.settings();

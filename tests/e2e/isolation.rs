@@ -2,7 +2,7 @@
 //! user of the machine can: no secret.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use harness::instance::Instance;
@@ -196,15 +196,31 @@ fn closed_files_with(dir: &Path, secrets: &[&str]) -> anyhow::Result<usize> {
     Ok(count)
 }
 
-/// After `uninstall` the home is as it was before the first command.
+/// After `uninstall` the user's home and the launcher's are as they were before the first command.
 pub fn uninstall_leaves_nothing(place: &Place) -> anyhow::Result<()> {
     let instance = Instance::as_installed(place, "uninstalled", &[])?;
-    let before = listing(&instance.home)?;
-    instance.start()?;
-    ensure!(listing(&instance.home)? != before, "a start left no trace");
-    let outcome = instance.launcher(&["uninstall"])?;
+    let user = place.dir.join("user-of-uninstalled");
+    place.make_dir(&user)?;
+    let env = [("HOME", word(&user)?)];
+    let both = || Ok::<_, anyhow::Error>([tree(&instance.home)?, tree(&user)?]);
+    let before = both()?;
+    let image = instance.home.join("image.sif");
+    let port = instance.port.to_string();
+    let start = [
+        "start",
+        "--image",
+        word(&image)?,
+        "--listen",
+        "127.0.0.1",
+        "--port",
+        &port,
+    ];
+    let outcome = instance.launcher_with(&env, &[&start[..], &["--beside-another"]].concat())?;
     ensure!(outcome.code == Some(0), "{}", outcome.text);
-    let after = listing(&instance.home)?;
+    ensure!(both()? != before, "a start left no trace");
+    let outcome = instance.launcher_with(&env, &["uninstall"])?;
+    ensure!(outcome.code == Some(0), "{}", outcome.text);
+    let after = both()?;
     ensure!(after == before, "left behind: {after:?}\n{}", outcome.text);
     ensure!(
         instance.processes().is_empty(),
@@ -214,10 +230,17 @@ pub fn uninstall_leaves_nothing(place: &Place) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn listing(dir: &Path) -> anyhow::Result<Vec<String>> {
-    let mut names: Vec<String> = std::fs::read_dir(dir)?
-        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-        .collect::<std::io::Result<_>>()?;
-    names.sort();
-    Ok(names)
+/// Everything below `dir`, with its mode.
+fn tree(dir: &Path) -> anyhow::Result<Vec<(PathBuf, u32)>> {
+    let mut found = vec![];
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let meta = entry.metadata()?;
+        if meta.is_dir() {
+            found.extend(tree(&entry.path())?);
+        }
+        found.push((entry.path(), meta.permissions().mode()));
+    }
+    found.sort();
+    Ok(found)
 }
