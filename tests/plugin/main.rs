@@ -6,6 +6,7 @@ mod decoys;
 mod keys;
 mod misbehaviour;
 mod process;
+mod share;
 
 use std::sync::Arc;
 
@@ -30,6 +31,10 @@ const TESTS: &[(&str, Test)] = &[
     (
         "nothing_but_pages_of_metrics_and_loads_is_contacted",
         contacts::are_expected,
+    ),
+    (
+        "scrapes_take_half_a_per_cent_of_a_servers_time_at_most",
+        share::is_kept,
     ),
     ("keys_of_servers_leave_the_plugin_nowhere", keys::stay),
 ];

@@ -2,6 +2,7 @@
 
 mod hang;
 mod set;
+mod slow;
 mod spoil;
 mod status;
 mod withhold;
@@ -13,6 +14,8 @@ pub struct Faults {
     pub hang: hang::Hang,
     /// Series that show another value.
     pub set: set::Set,
+    /// How long `/metrics` takes.
+    pub slow: slow::Slow,
     /// How the page of `/metrics` is spoilt.
     pub spoil: spoil::Spoil,
     /// Every answer has this status.

@@ -36,6 +36,7 @@ fn converse(stream: &TcpStream, server: &Server) -> std::io::Result<()> {
         server.count(&request.path);
         server.faults.hang.wait();
         if request.path == "/metrics" && server.config.metrics {
+            thread::sleep(server.faults.slow.delay());
             let spoilt = server.faults.spoil.answer(|| server.page(), stream)?;
             if spoilt {
                 break;

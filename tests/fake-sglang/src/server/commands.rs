@@ -20,6 +20,7 @@ pub fn execute(server: &Arc<Server>, line: &str) -> Result<String, String> {
         "withhold" => server.faults.withhold.add(argument),
         "restore" => server.faults.withhold.restore(argument)?,
         "set" => server.faults.set.set(argument)?,
+        "slow" => server.faults.slow.set(argument)?,
         "spoil" => server.faults.spoil.set(argument)?,
         "status" => server.faults.status.set(argument)?,
         "hang" => server.faults.hang.set(on_off(argument)?),

@@ -206,6 +206,7 @@ impl Server {
             "late": scene.load.late(),
             "prefill": scene.prefill_since.is_some(),
             "set": self.faults.set.values(),
+            "slow_ms": u64::try_from(self.faults.slow.delay().as_millis()).unwrap_or_default(),
             "spoilt": self.faults.spoil.way(),
             "withheld": self.faults.withhold.prefixes(),
             "scheduler_connections": self.connections.load(Ordering::Relaxed),
