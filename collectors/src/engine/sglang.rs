@@ -39,6 +39,7 @@ enum Key {
     PrometheusPort,
     MaxRunning,
     DpAttention,
+    AttentionDp,
 }
 
 const fn valued(key: Key, spellings: &'static [&'static str]) -> Opt<Key> {
@@ -74,6 +75,10 @@ const OPTIONS: &[Opt<Key>] = &[
         spellings: &["--enable-dp-attention"],
         takes_value: false,
     },
+    valued(
+        Key::AttentionDp,
+        &["--attn-dp-size", "--attention-data-parallel-size"],
+    ),
     Opt {
         key: Key::Grpc,
         spellings: &["--grpc-mode", "--smg-grpc-mode"],
@@ -207,7 +212,7 @@ fn server(command: &'static str, args: &[&str]) -> Server {
         ..Server::new(ENGINE, DEFAULT_HOST, DEFAULT_PORT)
     };
     let (mut path, mut served) = (None, None);
-    let (mut max_running, mut dp_attention) = (None::<u32>, false);
+    let (mut max_running, mut dp_attention, mut attention_dp) = (None::<u32>, false, 1);
     args::parse(args, OPTIONS, |key, value| {
         let value = value.unwrap_or_default();
         let number = |default| value.parse().unwrap_or(default);
@@ -229,12 +234,14 @@ fn server(command: &'static str, args: &[&str]) -> Server {
             Key::SidecarPort => server.sidecar_port = value.parse().ok(),
             Key::MaxRunning => max_running = value.parse().ok().filter(|max| *max > 0),
             Key::DpAttention => dp_attention = true,
+            Key::AttentionDp => attention_dp = number(1),
             Key::PrometheusPort => {}
         }
     });
     // Replicas have as much each; with DP attention they share it.
     let replicas = if dp_attention { 1 } else { server.dp };
     server.max_running = max_running.and_then(|max| max.checked_mul(replicas));
+    server.dp = server.dp.saturating_mul(attention_dp);
     server.model = model(served, path);
     server
 }

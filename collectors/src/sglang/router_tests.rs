@@ -138,3 +138,36 @@ fn its_metrics_are_asked_for_where_its_own_socket_is() {
     assert_eq!(at(&["0.0.0.0:29000", "127.0.0.1:30000"]), "127.0.0.1:29000");
     assert_eq!(at(&["10.0.0.1:29000"]), "10.0.0.1:29000");
 }
+
+#[test]
+fn routers_before_0_3_have_other_names_for_the_same() {
+    let page = |n: u32| {
+        format!(
+            "sgl_router_requests_total{{route=\"/generate\"}} {0}\n\
+             sgl_router_request_errors_total{{route=\"/generate\",error_type=\"timeout\"}} {n}\n\
+             sgl_router_http_responses_total{{status_code=\"200\"}} {0}\n\
+             sgl_router_request_duration_seconds_bucket{{route=\"/generate\",le=\"0.1\"}} {0}\n\
+             sgl_router_request_duration_seconds_bucket{{route=\"/generate\",le=\"+Inf\"}} {0}\n\
+             sgl_router_request_duration_seconds_count{{route=\"/generate\"}} {0}\n\
+             sgl_router_worker_health{{worker=\"http://127.0.0.1:31525\"}} 1\n\
+             sgl_router_cb_state{{worker=\"http://127.0.0.1:31525\"}} 0\n\
+             sgl_router_running_requests{{worker=\"http://127.0.0.1:31525\"}} 3\n\
+             sgl_router_requests_total_of_nothing 1\n",
+            20 * n
+        )
+    };
+    let (frame, _) = after(&[Some(page(1)), Some(page(2))]);
+    let worker = "127_0_0_1_31525_";
+    for (prefix, chart, dim, expected) in [
+        ("", "state", "ready", 1.0),
+        ("", "requests", "/generate", 2.0),
+        ("", "errors", "timeout", 0.1),
+        ("", "responses", "2xx", 2.0),
+        ("", "request_duration", "p50", 50.0),
+        ("", "workers", "healthy", 1.0),
+        (worker, "worker_state", "healthy", 1.0),
+        (worker, "worker_requests", "active", 3.0),
+    ] {
+        assert_eq!(value(&frame, prefix, chart, dim), Some(expected), "{chart}");
+    }
+}

@@ -98,6 +98,13 @@ fn metric(name: &str) -> Option<Metric> {
     })
 }
 
+/// The name of one of SGLang's metrics without its prefix, which a router that passes its servers' pages on writes
+/// otherwise.
+pub fn own(name: &str) -> Option<&str> {
+    let rest = name.strip_prefix("sglang")?;
+    rest.strip_prefix([':', '_'])
+}
+
 /// What the samples of a name are for. Those of a family stand together: it is looked up once.
 #[derive(Clone, Copy, Default)]
 struct Meaning {
@@ -156,7 +163,7 @@ impl Reader {
             };
             if sample.name != last {
                 last = sample.name;
-                meaning = last.strip_prefix("sglang:").map(|name| {
+                meaning = own(last).map(|name| {
                     newest.see(name);
                     (name, Meaning::of(name))
                 });

@@ -8,6 +8,7 @@ use netdata_plugin::chart::{Chart, Dim, Instance, Kind};
 use netdata_plugin::frame::Frame;
 
 use super::marks::{Marks, identity};
+use super::scrape::own;
 use super::table::plan::{Choice, Line, Place, Target};
 use super::table::readings::{Asked, Counted, Readings};
 use super::table::spec::{Since, Take, Value};
@@ -161,8 +162,7 @@ impl Unlisted {
             _ => return self.family.clear(),
         };
         self.family.clear();
-        self.family
-            .push_str(family.strip_prefix("sglang:").unwrap_or(""));
+        self.family.push_str(own(family).unwrap_or(""));
         self.kind = take;
     }
 

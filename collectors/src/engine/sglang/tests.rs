@@ -240,6 +240,8 @@ fn sizes_and_switches_are_read() {
     assert_eq!((server.tp, server.dp, server.pp, server.ep), (4, 2, 3, 8));
     assert_eq!((server.nodes, server.node_rank), (2, 1));
     assert!(server.metrics && server.tls && server.config_file);
+    let server = read("python -m sglang.launch_server --dp 2 --attn-dp-size=4").unwrap();
+    assert_eq!(server.dp, 8);
     let server = read("python -m sglang.launch_server --tensor 2 --tp x").unwrap();
     assert_eq!(server.tp, 1);
     assert!(!server.metrics && !server.tls && !server.config_file);
@@ -260,6 +262,7 @@ fn how_many_requests_may_run_is_over_all_replicas() {
             "--max-running-requests 64 --dp-size 4 --enable-dp-attention",
             Some(64),
         ),
+        ("--max-running-requests 64 --attn-dp-size 4", Some(64)),
         ("--max-running-requests 0", None),
         ("--max-running-requests many", None),
         ("--max-running-requests 4294967295 --dp 2", None),

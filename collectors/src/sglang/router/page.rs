@@ -1,5 +1,6 @@
 //! A router's `/metrics`, page by page.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,34 @@ const HISTOGRAMS: [&str; 3] = [
     "router_ttft_seconds",
     "router_tpot_seconds",
 ];
+
+/// Metrics of routers before 0.3, without their prefix, and their names since.
+const EARLY: [(&str, &str); 5] = [
+    ("requests_total", "router_requests_total"),
+    ("request_errors_total", "router_request_errors_total"),
+    (
+        "request_duration_seconds",
+        "router_request_duration_seconds",
+    ),
+    ("cb_state", "worker_cb_state"),
+    ("running_requests", "worker_requests_active"),
+];
+/// The label that those have in place of `endpoint`.
+const EARLY_ENDPOINT: &str = "route";
+
+/// The name of one of a router's metrics without its prefix, as it is since 0.3.
+fn own(name: &str) -> Option<Cow<'_, str>> {
+    if let Some(name) = name.strip_prefix("smg_") {
+        return Some(Cow::Borrowed(name));
+    }
+    let early = name.strip_prefix("sgl_router_")?;
+    let since = EARLY.iter().find_map(|(early_name, since)| {
+        let ending = early.strip_prefix(early_name)?;
+        let is_part = matches!(ending, "" | "_bucket" | "_sum" | "_count");
+        is_part.then(|| format!("{since}{ending}"))
+    });
+    Some(since.map_or(Cow::Borrowed(early), Cow::Owned))
+}
 
 /// What its pages say so far.
 #[derive(Clone, Debug)]
@@ -55,12 +84,12 @@ impl Pages {
         let (mut known, mut answers) = (false, [None; 3]);
         for line in Lines::new(page) {
             let Line::Sample(sample) = line else { continue };
-            let Some(name) = sample.name.strip_prefix("smg_") else {
+            let Some(name) = own(sample.name) else {
                 continue;
             };
             known = true;
             if sample.value.is_finite() {
-                self.sample(name, &sample, &mut answers);
+                self.sample(&name, &sample, &mut answers);
             }
         }
         if !known {
@@ -87,7 +116,10 @@ impl Pages {
 
     fn sample(&mut self, name: &str, sample: &Sample<'_>, answers: &mut [Option<Counter>; 3]) {
         if let Some(family) = PLAN.family(name) {
-            let marks = Marks::read(sample, family.key);
+            let mut marks = Marks::read(sample, family.key);
+            if marks.key.is_none() && family.key == Some("endpoint") {
+                marks = Marks::read(sample, Some(EARLY_ENDPOINT));
+            }
             let key = match (&marks.key, family.key) {
                 (Some(key), Some("worker")) => without_credentials(key),
                 (Some(key), _) => key,

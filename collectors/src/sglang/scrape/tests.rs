@@ -110,6 +110,16 @@ fn a_page_of_something_else_has_no_series_of_ours() {
 }
 
 #[test]
+fn pages_that_a_router_passes_on_add_up_over_its_servers() {
+    let page = read(
+        "sglang_num_running_reqs{dp_rank=\"0\",worker_addr=\"http://127.0.0.1:1\"} 3\n\
+         sglang_num_running_reqs{dp_rank=\"0\",worker_addr=\"http://127.0.0.1:2\"} 4\n\
+         sglangs_num_queue_reqs 9\nsglang.num_queue_reqs 9\n",
+    );
+    assert_eq!((page.running, page.queued), (Some(7.0), None));
+}
+
+#[test]
 fn only_inference_counts_as_waiting_for_the_engine() {
     let page = read(
         "sglang:http_requests_active{endpoint=\"/metrics\",method=\"GET\"} 1\n\
