@@ -36,9 +36,12 @@ pub fn is_kept(place: &Place) -> anyhow::Result<()> {
     let charted = |server: &Server, chart: &str, dim: &str| -> Vec<(Instant, f64)> {
         let key = (format!("sglang_{}.{chart}", server.port), dim.to_owned());
         let values = plugin.said(|said| said.values.get(&key).cloned().unwrap_or_default());
-        // The plugin sends thousandths.
         let values = values.into_iter();
-        values.map(|(at, it)| (at, it as f64 / 1e3)).collect()
+        values.map(|(at, it)| (at, it as f64)).collect()
+    };
+    let thousandths = |server: &Server, chart: &str, dim: &str| -> Vec<(Instant, f64)> {
+        let values = charted(server, chart, dim).into_iter();
+        values.map(|(at, it)| (at, it / 1e3)).collect()
     };
     plugin.wait_for("the intervals", KNOWN_WITHIN, || {
         for ((_, expected), server) in SLOW.iter().zip(&servers) {
@@ -54,8 +57,8 @@ pub fn is_kept(place: &Place) -> anyhow::Result<()> {
         let since = |values: Vec<(Instant, f64)>| -> Vec<(Instant, f64)> {
             values.into_iter().filter(|(at, _)| *at >= from).collect()
         };
-        let scrapes = since(charted(server, "scrape", "duration"));
-        let shares = since(charted(server, "scrape_share", "share"));
+        let scrapes = since(thousandths(server, "scrape", "duration"));
+        let shares = since(thousandths(server, "scrape_share", "share"));
         ensure!(scrapes.len() >= 3, "{ms} ms: {} scrapes", scrapes.len());
         ensure!(scrapes.len() == shares.len(), "{ms} ms: {shares:?}");
         let least = *ms as f64;

@@ -106,13 +106,22 @@ impl Server {
     pub fn address(&self) -> Address {
         let host = self.host.trim_start_matches('[').trim_end_matches(']');
         let ip = match host.parse() {
-            Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            Ok(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => IpAddr::V6(Ipv6Addr::LOCALHOST),
             Ok(ip) => ip,
             Err(_) if host.is_empty() || host == "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
             Err(_) => return Address::Name,
         };
-        Address::Literal(SocketAddr::new(ip, self.port))
+        Address::Literal(self.bound_to(ip))
+    }
+
+    /// Where to connect if its port is bound to `ip`.
+    #[must_use]
+    pub fn bound_to(&self, ip: IpAddr) -> SocketAddr {
+        let ip = match ip {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            ip => ip,
+        };
+        SocketAddr::new(ip, self.port)
     }
 
     /// Where it answers in HTTP, as seen from `own`, the address of its port.
@@ -146,6 +155,10 @@ impl Server {
     /// hold keys.
     #[must_use]
     pub fn metrics_advice(&self) -> String {
+        if self.node_rank > 0 {
+            return "look at the first node of its several: each tells of its own ranks only"
+                .to_owned();
+        }
         if self.metrics {
             return "look for the reason at the beginning of its log: it was started with --enable-metrics".to_owned();
         }

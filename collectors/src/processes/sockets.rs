@@ -4,7 +4,7 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::sock_diag;
 
@@ -36,11 +36,20 @@ impl Listeners {
             return Self(found);
         }
         // `net` belongs to the reading process; where `self` is not visible, init's is the host's.
+        Self::of(&["self/net", "1/net", "net"].map(|dir| proc_root.join(dir)))
+    }
+
+    /// Those of the network namespace of process `pid`.
+    #[must_use]
+    pub fn beside(proc_root: &Path, pid: u32) -> Self {
+        Self::of(&[proc_root.join(format!("{pid}/net"))])
+    }
+
+    /// Of both tables in the first of `dirs` that has them.
+    fn of(dirs: &[PathBuf]) -> Self {
         let table = |name: &str| {
-            ["self/net", "1/net", "net"]
-                .iter()
-                .find_map(|dir| fs::read_to_string(proc_root.join(dir).join(name)).ok())
-                .unwrap_or_default()
+            let mut tables = dirs.iter().map(|dir| fs::read_to_string(dir.join(name)));
+            tables.find_map(Result::ok).unwrap_or_default()
         };
         let (v4, v6) = (table("tcp"), table("tcp6"));
         Self(v4.lines().chain(v6.lines()).filter_map(entry).collect())
@@ -176,6 +185,16 @@ mod tests {
         assert_eq!(listeners.at(LOOPBACK, 30000, 1000), Listener::Own);
         assert_eq!(listeners.at(LOOPBACK6, 30001, 1000), Listener::Own);
         assert_eq!(listeners.at(LOOPBACK, 30001, 1000), Listener::None);
+    }
+
+    #[test]
+    fn the_sockets_beside_a_process_are_those_of_its_own_network() {
+        let proc = FakeProc::new();
+        let line = "0: 00000000:7530 0:0 0A 0:0 0:0 0 1000 0 1\n";
+        proc.file("10/net/tcp", line);
+        assert_eq!(Listeners::beside(proc.path(), 10).iter().count(), 1);
+        assert_eq!(Listeners::beside(proc.path(), 11).iter().count(), 0);
+        assert_eq!(Listeners::read(proc.path()).iter().count(), 0);
     }
 
     #[test]

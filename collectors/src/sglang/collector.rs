@@ -100,14 +100,11 @@ impl ServerCollector {
     /// Reads the page into the snapshot, or finds out why there is none.
     fn fetch(&mut self, tree: &Tree, life: &mut Life, now: Instant) -> Result<Fetched, Finding> {
         let server = &tree.server;
-        let address = match server.address() {
-            Address::Literal(address) => address,
-            Address::Name => {
-                return Err(life.unreachable(&format!(
-                    "its host {:?} is a name, which is not looked up: start it with an address",
-                    server.host
-                )));
+        let Some(address) = self.address(tree) else {
+            if life.answered {
+                life.unreachable(&format!("nothing listens on {} any longer", server.name()));
             }
+            return Err(Finding::NotListening);
         };
         let at = server.http_address(address);
         match self.listener(tree, at) {
@@ -116,6 +113,13 @@ impl ServerCollector {
                 life.answers();
                 life.tell_no_metrics(server);
                 return Err(Finding::NoPage);
+            }
+            Listener::None if self.listens_elsewhere(tree, at) => {
+                return Err(life.unreachable(&format!(
+                    "it listens on port {} of a network of its own, as containers have: publish that port under the \
+                     same number, or name the server by its url in rs.d/sglang.conf",
+                    at.port()
+                )));
             }
             Listener::None => {
                 if life.answered {
@@ -223,12 +227,10 @@ impl ServerCollector {
         now: Instant,
         frame: &mut Frame,
     ) -> Option<Figures> {
-        let at = match tree.server.address() {
-            Address::Literal(address) if may_ask && !tree.server.grpc => {
-                Some((scheme(&tree.server), address))
-            }
-            _ => None,
-        };
+        let at = (may_ask && !tree.server.grpc)
+            .then(|| self.address(tree))
+            .flatten();
+        let at = at.map(|address| (scheme(&tree.server), address));
         let mut figures = self.fallback.read(tree, at, now)?;
         // What it says itself is what holds: it lowers the limit where memory does not suffice.
         figures.max_running = figures
@@ -241,6 +243,28 @@ impl ServerCollector {
 
     fn is_own(&self, tree: &Tree) -> bool {
         effective_uid(&self.proc_root, tree.pid) == Some(self.own_uid)
+    }
+
+    /// Where the server is. Its host may be a name, which is not looked up: a socket on its port tells, if it is its
+    /// user's.
+    fn address(&self, tree: &Tree) -> Option<SocketAddr> {
+        let server = &tree.server;
+        if let Address::Literal(address) = server.address() {
+            return Some(address);
+        }
+        let uid = effective_uid(&self.proc_root, tree.pid)?;
+        let sockets = Listeners::read(&self.proc_root);
+        let mut sockets = sockets.iter();
+        let own = sockets.find(|it| (it.port, it.uid) == (server.port, uid))?;
+        Some(server.bound_to(own.ip))
+    }
+
+    /// Whether the server listens in a network that is not ours.
+    fn listens_elsewhere(&self, tree: &Tree, address: SocketAddr) -> bool {
+        let there = Listeners::beside(&self.proc_root, tree.pid);
+        // What has begun to listen just now is ours to see by now.
+        there.iter().any(|it| it.port == address.port())
+            && self.listener(tree, address) == Listener::None
     }
 
     /// Who listens where the server says it does.

@@ -48,6 +48,47 @@ fn a_server_that_speaks_grpc_alone_shows_no_metrics_and_is_asked_nothing() {
     assert_eq!(site.requests(), 0);
 }
 
+#[test]
+fn a_server_whose_host_is_a_name_is_where_its_user_listens_on_its_port() {
+    let site = Site::start();
+    site.answers(200, PAGE);
+    let mut rig = Rig::with(site.port, &["--host", "gpu1.lab"]);
+    let name = rig.servers.0.lock().unwrap().keys().next().unwrap().clone();
+    assert_eq!(name, format!("gpu1.lab:{}", site.port));
+    rig.collector.name = name;
+    assert_eq!(rig.state(0), "starting");
+    let theirs = format!("0: 0100007F:{:04X} 0:0 0A 0:0 0:0 0 1001 0 1\n", site.port);
+    rig.proc.file("self/net/tcp", theirs);
+    assert_eq!(rig.state(5), "starting");
+    assert_eq!(site.requests(), 0);
+    rig.proc.listen(&[site.port]);
+    assert_eq!(rig.state(10), "ready");
+    rig.proc.listen(&[]);
+    assert_eq!(rig.state(15), "unreachable");
+}
+
+#[test]
+fn a_server_in_a_network_of_its_own_is_not_one_that_starts() {
+    let site = Site::start();
+    let mut rig = Rig::new(site.port);
+    assert_eq!(rig.state(0), "starting");
+    let line = format!("0: 00000000:{:04X} 0:0 0A 0:0 0:0 0 1000 0 1\n", site.port);
+    rig.proc.file("10/net/tcp", line);
+    assert_eq!(rig.state(5), "unreachable");
+    assert!(
+        rig.collector
+            .life
+            .as_ref()
+            .unwrap()
+            .trouble
+            .contains("publish")
+    );
+    // Published, somebody listens for it here.
+    rig.proc.listen(&[site.port]);
+    site.answers(200, PAGE);
+    assert_eq!(rig.state(10), "ready");
+}
+
 /// Answers one request after the other in TLS, with a certificate that nobody knows.
 fn encrypted(page: &'static str) -> u16 {
     let made = rcgen::generate_simple_self_signed(vec!["gpu1.lab".to_owned()]).unwrap();

@@ -94,8 +94,8 @@ pub fn is_there_and_right(scene: &Scene, version: usize) -> anyhow::Result<()> {
                 Expected::InWindow(rate) => {
                     let newest = values.last().copied().unwrap_or(f64::NAN);
                     windows.push((chart, newest / rate));
-                    // What is as old as the window has just left it, or leaves it with the next scrape.
-                    let most = (WINDOW + interval) * (1.0 + TOLERANCE);
+                    // What is as old as the window has just left it, or leaves it with the next scrape, which may be late.
+                    let most = (WINDOW + 1.5 * interval) * (1.0 + TOLERANCE);
                     (WINDOW * (1.0 - TOLERANCE)..=most).contains(&(newest / rate))
                 }
             };
@@ -103,7 +103,12 @@ pub fn is_there_and_right(scene: &Scene, version: usize) -> anyhow::Result<()> {
                 let expected = match expected {
                     Expected::Is(expected) => format!("{expected}"),
                     Expected::Between(low, high) => format!("{low} to {high}"),
-                    Expected::InWindow(rate) => format!("{rate} a second in {WINDOW} s"),
+                    Expected::InWindow(rate) => {
+                        let newest = values.last();
+                        format!(
+                            "{rate} a second in {WINDOW} s, every {interval} s, newest {newest:?}"
+                        )
+                    }
                 };
                 wrong.push(format!("{chart} {dim}: {value} instead of {expected}"));
             }
