@@ -173,7 +173,7 @@ impl Machine {
     }
 
     /// A container to try something in: with an image, or not at all.
-    fn container(&self) -> Option<(&Runtime, &Container)> {
+    pub fn container(&self) -> Option<(&Runtime, &Container)> {
         let container = self.container.as_ref()?;
         (container.image.is_file() && container.lib.is_dir()).then_some(())?;
         Some((self.runtime.as_ref()?, container))

@@ -314,6 +314,10 @@ pub struct DoctorArgs {
     /// Write a file fit for a bug report, without secrets and names
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     pub report: Option<PathBuf>,
+    /// Instead, ask the NVIDIA driver every call for a minute and write what it answers into a new file, without UUIDs,
+    /// serial numbers and pids
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "report"])]
+    pub record: Option<PathBuf>,
 }
 
 /// For commands whose result a script may want.

@@ -210,6 +210,41 @@ fn a_report_holds_no_secret() {
 }
 
 #[test]
+fn a_record_of_the_driver_is_the_plugins_own_and_replaces_no_file() {
+    let records = "case \"$*\" in *'rs.d.plugin --record-nvml -') echo nvml-record 1; cat $lab/answers;; esac";
+    let lab = Lab::new(RUNS, records);
+    let (image, record) = (lab.path("image.sif"), lab.path("record"));
+    let doctor = || lab.run(&["doctor", "--record", record.to_str().unwrap()]);
+    let (code, text) = doctor();
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("no image yet"), "{text}");
+    assert_eq!(
+        lab.run(&["pull", "--image", image.to_str().unwrap()]).0,
+        Some(0)
+    );
+    fs::write(lab.path("answers"), "seconds 60\n").unwrap();
+    let (code, text) = doctor();
+    assert_eq!(code, Some(0), "{text}");
+    let written = || fs::read_to_string(&record).unwrap();
+    assert_eq!(written(), "nvml-record 1\nseconds 60\n");
+    assert_eq!(
+        fs::metadata(&record).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    let (code, text) = doctor();
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("choose another name"), "{text}");
+    // A driver that goes away while it is recorded leaves what it answered until then.
+    for name in ["record", "answers"] {
+        fs::remove_file(lab.path(name)).unwrap();
+    }
+    let (code, text) = doctor();
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("did not answer to the end"), "{text}");
+    assert_eq!(written(), "nvml-record 1\n");
+}
+
+#[test]
 fn status_in_json_says_why_it_does_not_run() {
     let lab = Lab::new(RUNS, STAYS);
     let output = lab.command(&["status", "--json"]).output().unwrap();

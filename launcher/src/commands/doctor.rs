@@ -1,16 +1,19 @@
 //! `doctor`: looks at everything that may keep Netdata or its charts from working, and says what to do.
 
+use std::fs::{self, OpenOptions};
 use std::io::IsTerminal as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 
 use super::{Scene, restart};
 use crate::checks::{self, Finding, Level, Machine};
 use crate::cli::DoctorArgs;
+use crate::container::PLUGIN_INSIDE;
 use crate::files;
 use crate::notify::Channels;
 use crate::progress::Progress;
@@ -38,6 +41,10 @@ pub(super) fn run(scene: &Scene, args: &DoctorArgs) -> Result<ExitCode> {
         &flags,
         &scene.instance,
     );
+    if let Some(path) = &args.record {
+        drop(progress);
+        return record(&machine, path);
+    }
     let machine = Arc::new(machine);
     let mut rows = vec![];
     for check in checks::all() {
@@ -109,7 +116,7 @@ fn write_report(scene: &Scene, rows: &[Row], redactor: &Redactor, path: &Path) -
     }
     text += "\nthe last lines of the log:\n";
     // A log that cannot be read is told by the checks.
-    let log = std::fs::read(scene.paths.log_file()).unwrap_or_default();
+    let log = fs::read(scene.paths.log_file()).unwrap_or_default();
     let log = String::from_utf8_lossy(&log);
     let lines: Vec<&str> = log.lines().collect();
     for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
@@ -122,4 +129,32 @@ fn write_report(scene: &Scene, rows: &[Row], redactor: &Redactor, path: &Path) -
         path.display()
     );
     Ok(())
+}
+
+/// What the driver answers the plugin inside the container; what the plugin says of it goes to the terminal.
+fn record(machine: &Machine, path: &Path) -> Result<ExitCode> {
+    let Some((runtime, container)) = machine.container() else {
+        bail!("there is no image yet, or no runtime: `launcher doctor` says which, and what to do");
+    };
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    let file =
+        file.with_context(|| format!("cannot make {}: choose another name", path.display()))?;
+    let mut command = runtime.exec(container, &[PLUGIN_INSIDE, "--record-nvml", "-"]);
+    let status = command.stdout(file).status();
+    if status.context("starting the container")?.success() {
+        out!(
+            "{} is written: it tells neither users nor serial numbers; read it before you send it",
+            path.display()
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
+    // What was answered before a failure is worth keeping.
+    if fs::metadata(path).is_ok_and(|file| file.len() == 0) {
+        fs::remove_file(path).with_context(|| format!("removing {}", path.display()))?;
+    }
+    bail!("the driver did not answer to the end: see above; `launcher doctor` looks for the cause")
 }
