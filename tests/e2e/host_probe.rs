@@ -112,6 +112,9 @@ fn only_its_user_is_answered(place: &Place, instance: &Instance) -> anyhow::Resu
             foreign.contains("error no such process of this user"),
             "{foreign}"
         );
+        // Whose it is, as /proc shows to everybody, and no more.
+        let whose = as_user(format!("owner 1:{init}"))?;
+        ensure!(whose.ends_with("\n= 0\nok\n\n"), "{whose:?}");
         if Uid::current().is_root() {
             let mut stranger = std::process::Command::new("/usr/bin/setpriv");
             stranger.env_clear().env("PATH", "/usr/bin:/bin");

@@ -88,6 +88,11 @@ pub fn split_while_it_runs() {
     plugin.wait_for("its instance", 20, |plugin| {
         plugin.last(done, memory, "used") == Some(40.0 * 1_048_576.0)
     });
+    let activity = "nvidia.mig_instance_3_gpu_gpu-1_mig_activity";
+    plugin.wait_for("its activity", 20, |plugin| {
+        let sm = plugin.last(done, activity, "sm");
+        sm.is_some_and(|sm| (sm - 50.0).abs() < 0.5)
+    });
     let mode = chart("nvidia_smi", "gpu-1", "mig_mode_current_status");
     assert_eq!(plugin.last(done, &mode, "enabled"), Some(1.0));
     let there = SystemTime::now() + Duration::from_secs(1);

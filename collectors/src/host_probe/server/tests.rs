@@ -67,7 +67,13 @@ impl Sleeper {
             .arg("600")
             .env("SLURM_JOB_ID", "77")
             .stdin(Stdio::null());
-        Self(command.stdout(Stdio::null()).stderr(log).spawn().unwrap())
+        let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        // Before it has become `sleep`, it has this process's environment.
+        let name = format!("/proc/{}/comm", child.id());
+        while fs::read_to_string(&name).unwrap() != "sleep\n" {
+            thread::yield_now();
+        }
+        Self(child)
     }
 }
 
@@ -109,7 +115,6 @@ fn a_log_is_followed_through_its_process_and_its_job_is_told() {
     log.write_all(format!("secret\n{LINE}").as_bytes()).unwrap();
     let second = client.log(id, &first.cursor).unwrap();
     assert_eq!(second.lines, [LINE.trim_end()]);
-    // Before it has become `sleep`, it has this process's environment.
     let mut place = client.place(id).unwrap();
     place.remove("CUDA_VISIBLE_DEVICES");
     assert_eq!(
@@ -188,6 +193,11 @@ fn a_process_of_another_user_is_answered_as_one_that_does_not_exist() {
 fn whose_a_process_is_is_told_of_anybodys_and_nothing_of_one_that_is_gone() {
     let (probe, init) = (Probe::start(), id(1));
     assert_eq!(probe.client().owner(init), Some(0));
+    // What it tells is what everybody may read.
+    for name in ["stat", "status"] {
+        let file = fs::metadata(format!("/proc/1/{name}")).unwrap();
+        assert_eq!(file.permissions().mode() & 0o004, 0o004, "{name}");
+    }
     let own = nix::unistd::geteuid().as_raw();
     assert_eq!(probe.client().owner(id(std::process::id())), Some(own));
     let gone = ProcessId {

@@ -6,6 +6,7 @@ mod calls;
 mod lists;
 mod log;
 mod raw;
+mod samples;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -20,8 +21,8 @@ use nvml_wrapper::enums::event::XidError;
 
 use self::anonymous::Names;
 use self::calls::{ALWAYS, Answer, INSTANCE, ONCE, SOMETIMES};
-use self::lists::Samples;
 use self::log::Log;
+use self::samples::Samples;
 use super::read::explain;
 use crate::config::{self, Configured, Live};
 

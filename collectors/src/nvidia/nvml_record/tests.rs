@@ -14,7 +14,7 @@ use nvml_wrapper::Nvml;
 use super::{Recorder, log};
 use crate::nvidia::processes::{Names, resolve};
 use crate::nvidia::read::Reader;
-use crate::nvidia::read::tests::simulated::{Simulated, TWO, with};
+use crate::nvidia::read::tests::simulated::{Simulated, TWO, ranks, with};
 use crate::nvidia::record::{Instances, record};
 use crate::nvidia::snapshot::Snapshot;
 use crate::processes::Users;
@@ -120,18 +120,6 @@ fn recorder(nvml: &Nvml) -> Recorder<'_> {
 /// How long after the beginning a round is.
 fn moment(round: u64) -> Duration {
     APART * round as u32
-}
-
-/// A /proc with the processes of a server of four ranks.
-fn ranks() -> tempfile::TempDir {
-    let root = tempfile::tempdir().unwrap();
-    for rank in 0..4 {
-        let dir = root.path().join((700 + rank).to_string());
-        fs::create_dir(&dir).unwrap();
-        let title = format!("sglang::scheduler_TP{rank}\0");
-        fs::write(dir.join("cmdline"), title).unwrap();
-    }
-    root
 }
 
 /// Records a scenario and charts it, in turn.

@@ -83,12 +83,13 @@ fn value(gpu: &GpuNow<'_>, kind: c_uint, at_us: u64) -> Result<c_uint, Code> {
 }
 
 /// What each process that did anything did in the newest sample, if that is newer than
-/// `last_seen_us`.
+/// `last_seen_us`; `call` is who asks.
 fn newest_of_processes(
     gpu: &GpuNow<'_>,
+    call: &str,
     last_seen_us: u64,
 ) -> Result<(u64, Vec<ProcessNow>), Code> {
-    if let Some(rows) = recorded(gpu, "nvmlDeviceGetProcessUtilization", &[])? {
+    if let Some(rows) = recorded(gpu, call, &[])? {
         return newest_recorded(&rows, last_seen_us);
     }
     supported(gpu.gpu.model.readings.gpu_utilization.as_ref())?;
@@ -212,7 +213,7 @@ device_calls! {
         count: Out<c_uint>,
         last_seen_us: u64,
     ) {
-        let (at_us, processes) = newest_of_processes(gpu, last_seen_us)?;
+        let (at_us, processes) = newest_of_processes(gpu, "nvmlDeviceGetProcessUtilization", last_seen_us)?;
         let garbage = garbage(gpu).map(|(stamp_us, value)| sys::nvmlProcessUtilizationSample_t {
             pid: processes[0].running.pid,
             timeStamp: stamp_us,
@@ -244,7 +245,8 @@ device_calls! {
         info: Out<sys::nvmlProcessesUtilizationInfo_t>,
     ) {
         info.versioned(|info| {
-            let (at_us, processes) = newest_of_processes(gpu, info.lastSeenTimeStamp)?;
+            let call = "nvmlDeviceGetProcessesUtilizationInfo";
+            let (at_us, processes) = newest_of_processes(gpu, call, info.lastSeenTimeStamp)?;
             let room = std::mem::replace(&mut info.processSamplesCount, processes.len() as c_uint);
             if info.procUtilArray.is_null() || (room as usize) < processes.len() {
                 return Err(INSUFFICIENT_SIZE);

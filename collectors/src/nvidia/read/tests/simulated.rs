@@ -140,3 +140,14 @@ impl Simulated {
 pub fn with(scenario: &str, more: &str) -> String {
     format!("{scenario}\n{more}\n")
 }
+
+/// A /proc with the processes of a server on one GPU, and of one with four ranks.
+pub fn ranks() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for (pid, rank) in (700..).zip(["", "_TP0", "_TP1", "_TP2", "_TP3"]) {
+        let dir = root.path().join(pid.to_string());
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("cmdline"), format!("sglang::scheduler{rank}\0")).unwrap();
+    }
+    root
+}
