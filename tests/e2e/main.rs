@@ -28,7 +28,8 @@ mod timings;
 mod updates;
 mod withheld;
 
-use std::sync::{Arc, LazyLock};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError};
 
 use harness::place::Place;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -41,8 +42,9 @@ type Alone = fn(&Place) -> anyhow::Result<()>;
 /// A test on an instance that several share.
 type On<T> = fn(&T) -> anyhow::Result<()>;
 
-/// The shared instances take minutes to prove what takes minutes: their tests wait side by side.
-const AT_ONCE: usize = 18;
+/// Tests with an instance of their own that run at once: more of them, and two cores are so busy that no reading
+/// comes in time. Those on shared instances all run side by side: they do little but wait.
+const ALONE_AT_ONCE: usize = 5;
 
 /// A test that nothing may disturb.
 const FIRST: &[(&str, Alone)] = &[("start_status_and_stop_keep_their_times", timings::are_kept)];
@@ -248,7 +250,9 @@ const PLAYED: &[(&str, On<Scene>)] = &[
 
 fn main() {
     let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(AT_ONCE);
+    arguments
+        .test_threads
+        .get_or_insert(SHARED.len() + PLAYED.len() + ALONE_AT_ONCE);
     if arguments.list {
         let all = alone(FIRST, None).chain(trials(None));
         libtest_mimic::run(&arguments, all.collect()).exit();
@@ -264,6 +268,7 @@ fn main() {
         let place = Arc::clone(&place);
         Arc::new(Setting {
             place: Arc::clone(&place),
+            places: Permits::of(ALONE_AT_ONCE),
             scene: {
                 let place = Arc::clone(&place);
                 LazyLock::new(Box::new(move || {
@@ -292,6 +297,36 @@ struct Setting {
     place: Arc<Place>,
     lab: Once<Lab>,
     scene: Once<Scene>,
+    /// Tests that may still begin.
+    places: Permits,
+}
+
+/// So many at once, and no more.
+struct Permits {
+    left: Mutex<usize>,
+    given_back: Condvar,
+}
+
+impl Permits {
+    fn of(number: usize) -> Self {
+        Self {
+            left: Mutex::new(number),
+            given_back: Condvar::new(),
+        }
+    }
+
+    /// Runs `what` as soon as fewer than the permitted number run.
+    fn within<T>(&self, what: impl FnOnce() -> T) -> T {
+        let none = |left: &mut usize| *left == 0;
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = self.given_back.wait_while(left, none);
+        *left.unwrap_or_else(PoisonError::into_inner) -= 1;
+        // A test that panics ends its thread, and would take its permit along.
+        let outcome = catch_unwind(AssertUnwindSafe(what));
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.given_back.notify_one();
+        outcome.unwrap_or_else(|panic| resume_unwind(panic))
+    }
 }
 
 fn failed(error: &anyhow::Error) -> Failed {
@@ -329,7 +364,9 @@ fn alone(
     tests.iter().map(move |(name, test)| {
         let setting = setting.map(Arc::clone);
         Trial::test(*name, move || {
-            test(&setting.ok_or("no place")?.place).map_err(|error| failed(&error))
+            let setting = setting.ok_or("no place")?;
+            let run = || test(&setting.place).map_err(|error| failed(&error));
+            setting.places.within(run)
         })
     })
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::ensure;
 
 /// A process that lives shorter than this may be missed; most live longer.
-const BETWEEN: Duration = Duration::from_millis(30);
+const BETWEEN: Duration = Duration::from_millis(100);
 /// Fewer looks prove nothing.
 const LEAST: usize = 20;
 

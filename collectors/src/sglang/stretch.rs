@@ -9,8 +9,10 @@ const SHARE: f64 = 0.005;
 const SCRAPES: usize = 5;
 /// Scrapes after which there is a median.
 const LEAST_SCRAPES: usize = 3;
-/// A shorter interval must be at most this part of the one in use to be taken: no hunting.
+/// A shorter interval is taken where scrapes ask for at most this part of it: no hunting.
 const SHRINK_AT: f64 = 0.7;
+/// The intervals there are, in seconds. Netdata begins its charts' storage anew with each change, so that there are few.
+const INTERVALS: [u32; 9] = [1, 2, 3, 5, 10, 15, 20, 30, LONGEST];
 /// Longest interval in seconds: state and stalls are looked at once an interval.
 const LONGEST: u32 = 60;
 
@@ -30,16 +32,15 @@ impl Stretch {
         if self.scrapes < LEAST_SCRAPES {
             return;
         }
-        let wanted = whole_seconds(self.median() / SHARE);
-        let keep = self.every.is_some_and(|every| {
-            wanted <= every && f64::from(wanted) > f64::from(every) * SHRINK_AT
+        let asked = self.median() / SHARE;
+        let shortest = interval_of(asked);
+        self.every = Some(match self.every {
+            Some(every) if shortest <= every => every.min(interval_of(asked / SHRINK_AT)),
+            _ => shortest,
         });
-        if !keep {
-            self.every = Some(wanted);
-        }
     }
 
-    /// The interval that keeps to the share, in whole seconds; `None` before it is known.
+    /// The interval that keeps to the share, in seconds; `None` before it is known.
     #[must_use]
     pub fn every(&self) -> Option<u32> {
         self.every
@@ -53,9 +54,10 @@ impl Stretch {
     }
 }
 
-fn whole_seconds(seconds: f64) -> u32 {
-    // The cast is bounded on both sides; a duration is no NaN.
-    seconds.ceil().clamp(1.0, f64::from(LONGEST)) as u32
+/// The shortest interval that is at least so long.
+fn interval_of(seconds: f64) -> u32 {
+    let long_enough = |every: &u32| f64::from(*every) >= seconds;
+    INTERVALS.into_iter().find(long_enough).unwrap_or(LONGEST)
 }
 
 #[cfg(test)]
@@ -72,23 +74,23 @@ mod tests {
 
     #[test]
     fn a_scrape_takes_half_a_per_cent_of_the_interval_at_most() {
-        assert_eq!(after(&[45, 45, 45]), Some(9));
-        assert_eq!(after(&[233, 233, 233]), Some(47));
+        assert_eq!(after(&[45, 45, 45]), Some(10));
+        assert_eq!(after(&[233, 233, 233]), Some(60));
         assert_eq!(after(&[2, 2, 2]), Some(1));
     }
 
     #[test]
     fn one_slow_scrape_changes_nothing() {
-        assert_eq!(after(&[20, 20, 20, 2000]), Some(4));
-        assert_eq!(after(&[2000, 20, 20]), Some(4));
+        assert_eq!(after(&[20, 20, 20, 2000]), Some(5));
+        assert_eq!(after(&[2000, 20, 20]), Some(5));
     }
 
     #[test]
     fn the_interval_grows_at_once_and_shrinks_only_for_a_real_difference() {
         let long = [50, 50, 50, 50, 50];
-        assert_eq!(after(&[&long[..], &[40; 5]].concat()), Some(10));
-        assert_eq!(after(&[&long[..], &[30; 5]].concat()), Some(6));
-        assert_eq!(after(&[&long[..], &[60; 5]].concat()), Some(12));
+        assert_eq!(after(&[&long[..], &[24; 5]].concat()), Some(10));
+        assert_eq!(after(&[&long[..], &[17; 5]].concat()), Some(5));
+        assert_eq!(after(&[&long[..], &[60; 5]].concat()), Some(15));
     }
 
     #[test]
