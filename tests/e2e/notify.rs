@@ -121,7 +121,7 @@ fn take(stream: &TcpStream, sender: &Sender<String>) -> std::io::Result<()> {
     reader.read_exact(&mut body)?;
     text += &String::from_utf8_lossy(&body);
     // Slow, so that the sender is seen while it waits.
-    std::thread::sleep(Duration::from_secs(1));
+    thread::sleep(Duration::from_secs(1));
     let mut writer = stream;
     writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
     let _ = sender.send(text);
