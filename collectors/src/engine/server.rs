@@ -177,6 +177,16 @@ impl Server {
         }
     }
 
+    /// The same in a label's few words; `None` where an option more is not what it lacks.
+    #[must_use]
+    pub fn start_with_metrics(&self) -> Option<String> {
+        let lacks = !self.metrics && self.node_rank == 0;
+        lacks.then(|| match self.command {
+            "" => "its command line and --enable-metrics".to_owned(),
+            command => format!("{command} ... --port {} --enable-metrics", self.port),
+        })
+    }
+
     /// An instance whose charts begin with `<kind>_<port>`, or `<kind>_<host>_<port>` where that is not
     /// plain loopback.
     #[must_use]
@@ -247,6 +257,7 @@ pub mod tests {
     fn the_advice_is_the_change_to_the_command_that_runs() {
         let mut server = server("::1", 31000);
         assert!(server.metrics_advice().starts_with("look for the reason"));
+        assert_eq!(server.start_with_metrics(), None);
         server.metrics = false;
         assert!(
             server
@@ -256,6 +267,8 @@ pub mod tests {
         server.command = "sglang serve";
         server.config_file = true;
         let advice = server.metrics_advice();
+        let label = "sglang serve ... --port 31000 --enable-metrics";
+        assert_eq!(server.start_with_metrics().as_deref(), Some(label));
         assert!(
             advice.contains("`sglang serve … --port 31000 --enable-metrics`"),
             "{advice}"

@@ -200,6 +200,15 @@ fn a_server_without_metrics_is_asked_once_a_minute() {
     for second in [0, 5, 10, 50] {
         let (state, frame) = rig.tick(second);
         assert_eq!((state.as_str(), charts(&frame)), ("no_metrics", 2));
+        let mut charts = frame.charts();
+        let recorded = charts.find(|it| *it.chart() == SERVER_STATE).unwrap();
+        let mut labels = recorded.instance().labels.iter();
+        let label = labels.find(|label| label.key == "start_with_metrics");
+        let expected = format!(
+            "python3 -m sglang.launch_server ... --port {} --enable-metrics",
+            site.port
+        );
+        assert_eq!(label.unwrap().value, expected);
     }
     assert_eq!(site.requests(), 1);
     assert_eq!(rig.state(70), "no_metrics");

@@ -19,6 +19,7 @@ const MAX_RANKS: usize = 64;
 #[derive(Debug, Default)]
 pub struct Instances {
     server: Option<(Server, Arc<Instance>)>,
+    without_metrics: Option<Arc<Instance>>,
     page: Option<(Said, PageInstances)>,
 }
 
@@ -118,10 +119,20 @@ impl Instances {
             _ => {
                 let instance = Arc::new(base(server));
                 self.server = Some((server.clone(), Arc::clone(&instance)));
-                self.page = None;
+                (self.page, self.without_metrics) = (None, None);
                 instance
             }
         }
+    }
+
+    /// The same of a server without metrics: says how it is started with them.
+    pub fn without_metrics(&mut self, server: &Server) -> Arc<Instance> {
+        let base = self.of_server(server);
+        let Some(start) = server.start_with_metrics() else {
+            return base;
+        };
+        let make = || Arc::new((*base).clone().label("start_with_metrics", start));
+        Arc::clone(self.without_metrics.get_or_insert_with(make))
     }
 
     /// The server's own, if one was recorded.

@@ -57,7 +57,11 @@ pub struct Page<'a> {
 /// Records a reading. What is unknown is a gap; a chart with gaps only is not sent.
 pub fn record(reading: &Reading<'_>, instances: &mut Instances, frame: &mut Frame) {
     let base = instances.of_server(reading.server);
-    let mut state = frame.chart(&SERVER_STATE, &base);
+    let told = match reading.state {
+        State::NoMetrics => instances.without_metrics(reading.server),
+        _ => Arc::clone(&base),
+    };
+    let mut state = frame.chart(&SERVER_STATE, &told);
     for it in State::ALL {
         state.set(it.name(), f64::from(u8::from(it == reading.state)));
     }

@@ -265,6 +265,8 @@ mod tests {
         for body in [
             &b""[..],
             b"Internal Server Error",
+            // `/get_load` of 0.4.10 and 0.5.1: tokens, of running and waiting requests together.
+            br#"{"load":4431}"#,
             b"[]",
             b"{}",
             br#"{"loads":[]}"#,
