@@ -13,6 +13,7 @@ mod lost;
 mod opening;
 mod peers;
 mod plugin;
+mod power;
 mod replaced;
 mod withheld;
 mod xids;
@@ -82,6 +83,10 @@ const TESTS: &[(&str, fn())] = &[
     (
         "an_xid_is_logged_with_its_meaning_and_charted_with_the_next_tick",
         xids::at_once,
+    ),
+    (
+        "average_power_of_a_ramp_is_within_half_a_per_cent",
+        power::of_a_ramp,
     ),
     (
         "a_gpu_that_falls_off_the_bus_is_lost_and_a_gap_and_comes_back",

@@ -27,8 +27,12 @@ pub fn at_once() {
     plugin.wait_for("the event", 20, |plugin| seen(plugin).is_some());
     let charted = seen(&plugin).unwrap().at.duration_since(happens).unwrap();
     let (logged, line) = plugin.logged(happens, "XID 79").unwrap();
+    // A tick that had begun when it was logged does not have it.
+    let ticks = plugin.since(logged, &events, "fatal");
+    let before = ticks.iter().position(|point| point.value == 1.0).unwrap();
     let logged = logged.duration_since(happens).unwrap();
-    println!("xid: logged after {logged:?}, charted after {charted:?}");
+    println!("xid: logged after {logged:?}, charted after {charted:?}, {before} ticks in between");
+    assert!(before <= 1, "{ticks:?}");
     // A tick lasts a second; the rest is for a busy machine.
     assert!(logged < Duration::from_millis(1000), "{logged:?}");
     assert!(charted < Duration::from_millis(2500), "{charted:?}");
