@@ -21,6 +21,21 @@ pub struct Board {
     pub sram: SramErrors,
     /// How many spare rows the banks of memory have left.
     pub spare_rows: SpareRows,
+    /// The margin that is left where heat is acted upon; below zero past the highest of operation.
+    pub margin_limits: HeatLimits,
+}
+
+/// Degrees Celsius at which heat is acted upon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeatLimits {
+    /// The hardware slows the GPU down.
+    pub slowdown_c: Option<i32>,
+    /// It switches it off.
+    pub shutdown_c: Option<i32>,
+    /// The highest of operation: above, the driver lowers the clocks.
+    pub gpu_max_c: Option<i32>,
+    /// The memory's highest, likewise.
+    pub memory_max_c: Option<i32>,
 }
 
 /// Counts since the driver was loaded.

@@ -12,7 +12,7 @@ use super::charts::{
     GPU_UTILIZATION, GPU_UTILIZATION_RANGE, HELD_IDLE_MEMORY, MEMORY_TEMPERATURE,
     MEMORY_UTILIZATION, NVIDIA, NVIDIA_SMI, PCIE_LINK, PERFORMANCE_STATE, POWER, POWER_DRAW,
     POWER_HEADROOM, PROCESS_MEMORY, PROCESS_UTILIZATION, PROCESSES, TEMPERATURE,
-    TEMPERATURE_MARGIN, THROTTLE, WARMER_THAN_PEERS,
+    TEMPERATURE_LIMITS, TEMPERATURE_MARGIN, TEMPERATURE_MARGIN_LIMITS, THROTTLE, WARMER_THAN_PEERS,
 };
 use super::peers::Beside;
 use super::record_board;
@@ -241,7 +241,7 @@ fn limits(gpu: &Gpu, instance: &Arc<Instance>, frame: &mut Frame) {
     let below = |limit: Option<i32>, now: Option<i32>| limit.zip(now).map(|(l, now)| l - now);
     let margin = fast
         .margin_c
-        .or_else(|| below(slow.slowdown_c, fast.temperature_c));
+        .or_else(|| below(slow.limits.slowdown_c, fast.temperature_c));
     frame
         .chart(&MEMORY_TEMPERATURE, instance)
         .set("memory", fast.memory_temperature_c.map(f64::from));
@@ -250,8 +250,19 @@ fn limits(gpu: &Gpu, instance: &Arc<Instance>, frame: &mut Frame) {
         .set("gpu", margin.map(f64::from))
         .set(
             "memory",
-            below(slow.memory_max_c, fast.memory_temperature_c).map(f64::from),
+            below(slow.limits.memory_max_c, fast.memory_temperature_c).map(f64::from),
         );
+    for (chart, limits) in [
+        (&TEMPERATURE_LIMITS, &slow.limits),
+        (&TEMPERATURE_MARGIN_LIMITS, &gpu.board.margin_limits),
+    ] {
+        frame
+            .chart(chart, instance)
+            .set("slowdown", limits.slowdown_c.map(f64::from))
+            .set("shutdown", limits.shutdown_c.map(f64::from))
+            .set("gpu_max", limits.gpu_max_c.map(f64::from))
+            .set("memory_max", limits.memory_max_c.map(f64::from));
+    }
     frame
         .chart(&THROTTLE, instance)
         .set("sw_power_cap", fast.throttled.sw_power_cap)

@@ -56,6 +56,7 @@ fn board() -> Board {
             low: Some(1),
             none: Some(0),
         },
+        margin_limits: missing::heat_limits([-2, -8, 0, 95]),
     }
 }
 
@@ -131,8 +132,7 @@ fn gpu() -> Gpu {
         }),
         slow: Slow {
             power_limit_mw: Some(600_000),
-            slowdown_c: Some(92),
-            memory_max_c: Some(95),
+            limits: missing::heat_limits([92, 96, 85, 95]),
             compute_mode: Some(0),
             jpeg_pct: Some(1),
             ofa_pct: Some(2),

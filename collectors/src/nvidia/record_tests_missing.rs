@@ -1,6 +1,17 @@
 //! Readings that are missing, or that this version does not know.
 
 use super::*;
+use crate::nvidia::snapshot::HeatLimits;
+
+/// Of slowing down, of switching off, of the GPU's operation and of its memory's.
+pub fn heat_limits([slowdown, shutdown, gpu_max, memory_max]: [i32; 4]) -> HeatLimits {
+    HeatLimits {
+        slowdown_c: Some(slowdown),
+        shutdown_c: Some(shutdown),
+        gpu_max_c: Some(gpu_max),
+        memory_max_c: Some(memory_max),
+    }
+}
 
 /// Every reading on its own: taking it away takes away its dimensions, and makes no other value differ.
 #[test]
@@ -108,8 +119,15 @@ fn each_missing_reading_is_a_gap_and_nothing_else_changes() {
             ],
         ),
         (
-            |g| g.slow.memory_max_c = None,
-            &[(&TEMPERATURE_MARGIN, "memory")],
+            |g| g.slow.limits.memory_max_c = None,
+            &[
+                (&TEMPERATURE_MARGIN, "memory"),
+                (&TEMPERATURE_LIMITS, "memory_max"),
+            ],
+        ),
+        (
+            |g| g.board.margin_limits.shutdown_c = None,
+            &[(&TEMPERATURE_MARGIN_LIMITS, "shutdown")],
         ),
         (
             |g| g.fast.throttled.sw_thermal = None,
@@ -196,7 +214,7 @@ fn without_a_margin_of_the_drivers_the_threshold_gives_it() {
     gpu.fast.margin_c = None;
     let margin = values(&frame_of(vec![gpu.clone()]), &TEMPERATURE_MARGIN);
     assert_eq!(margin[0], ("gpu".to_owned(), Some(28.0)));
-    gpu.slow.slowdown_c = None;
+    gpu.slow.limits.slowdown_c = None;
     assert_eq!(values(&frame_of(vec![gpu]), &TEMPERATURE_MARGIN)[0].1, None);
 }
 

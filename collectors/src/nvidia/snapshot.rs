@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::gpu_usage::Kind;
 
-pub use super::board::{Board, C2c, FabricHealth, Modes, PcieErrors, SpareRows, SramErrors};
+pub use super::board::{
+    Board, C2c, FabricHealth, HeatLimits, Modes, PcieErrors, SpareRows, SramErrors,
+};
 pub use super::health::{Ecc, Health, RemappedRows, RetiredPages};
 
 /// All GPUs, in NVML's order; one that fell off the bus keeps its place as long as NVML counts it.
@@ -294,10 +296,8 @@ pub struct Throttled {
 pub struct Slow {
     /// What the board is allowed to draw, whoever set it.
     pub power_limit_mw: Option<u32>,
-    /// GPU temperature at which the hardware slows it down.
-    pub slowdown_c: Option<i32>,
-    /// Memory temperature at which the driver slows the GPU down.
-    pub memory_max_c: Option<i32>,
+    /// Temperatures at which heat is acted upon.
+    pub limits: HeatLimits,
     /// `nvmlComputeMode_t`: who may have contexts on it.
     pub compute_mode: Option<u32>,
     /// Image decoder, per cent.

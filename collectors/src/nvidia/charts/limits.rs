@@ -60,6 +60,37 @@ pub const TEMPERATURE_MARGIN: Chart = Chart {
     ..BASE
 };
 
+/// `nvmlDeviceGetTemperatureThreshold`, degrees Celsius.
+pub const TEMPERATURE_LIMITS: Chart = Chart {
+    id: "temperature_limits",
+    context: "nvidia.temperature_limits",
+    title: "Temperatures at which heat is acted upon",
+    priority: 70_118,
+    ..HEAT_LIMITS
+};
+
+/// Fields 193 to 196 (`NVML_FI_DEV_TEMPERATURE_*_TLIMIT`), degrees Celsius of the margin that the driver tells.
+pub const TEMPERATURE_MARGIN_LIMITS: Chart = Chart {
+    id: "temperature_margin_limits",
+    context: "nvidia.temperature_margin_limits",
+    title: "Margins at which heat is acted upon",
+    priority: 70_119,
+    ..HEAT_LIMITS
+};
+
+/// What both share.
+const HEAT_LIMITS: Chart = Chart {
+    family: "temperature",
+    units: "Celsius",
+    dims: &[
+        Dim::new("slowdown").optional(),
+        Dim::new("shutdown").optional(),
+        Dim::new("gpu_max").optional(),
+        Dim::new("memory_max").optional(),
+    ],
+    ..BASE
+};
+
 /// Fields 74, 76 and 269 to 271 (`NVML_FI_DEV_CLOCKS_EVENT_REASON_*`), nanoseconds, as a share of the time
 /// between two readings; field 75 (`NVML_FI_DEV_PERF_POLICY_THERMAL`) where the thermal causes are not told apart.
 pub const THROTTLE: Chart = Chart {

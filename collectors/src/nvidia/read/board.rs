@@ -10,7 +10,9 @@ use nvml_wrapper_sys::bindings::{
 
 use super::calls::Calls;
 use super::fields::{Batch, Field, Numbering, Value};
-use crate::nvidia::snapshot::{Board, C2c, FabricHealth, Modes, PcieErrors, SpareRows, SramErrors};
+use crate::nvidia::snapshot::{
+    Board, C2c, FabricHealth, HeatLimits, Modes, PcieErrors, SpareRows, SramErrors,
+};
 
 const CORRECTABLE: Field = Field::new(173);
 const NAKS_RECEIVED: Field = Field::new(174);
@@ -23,6 +25,11 @@ const FATAL: Field = Field::new(180);
 const UNSUPPORTED_REQUEST: Field = Field::new(181);
 const LCRC: Field = Field::new(182);
 const C2C_COUNT: Field = Field::new(170);
+/// `NVML_FI_DEV_TEMPERATURE_*_TLIMIT`, signed.
+const SHUTDOWN: Field = Field::new(193);
+const SLOWDOWN: Field = Field::new(194);
+const MEMORY_MAX: Field = Field::new(195);
+const GPU_MAX: Field = Field::new(196);
 /// By link: 1 where it works.
 const C2C_STATUS: u32 = 171;
 /// More links than any board has.
@@ -50,6 +57,10 @@ impl Default for Past {
                 UNSUPPORTED_REQUEST,
                 LCRC,
                 C2C_COUNT,
+                SHUTDOWN,
+                SLOWDOWN,
+                MEMORY_MAX,
+                GPU_MAX,
             ]),
             c2c: None,
         }
@@ -78,6 +89,13 @@ pub fn read(
         naks_received: count(NAKS_RECEIVED),
         naks_sent: count(NAKS_SENT),
     };
+    let degrees = |field| past.fields.get(field, numbering).and_then(Value::small);
+    let margin_limits = HeatLimits {
+        slowdown_c: degrees(SLOWDOWN),
+        shutdown_c: degrees(SHUTDOWN),
+        gpu_max_c: degrees(GPU_MAX),
+        memory_max_c: degrees(MEMORY_MAX),
+    };
     let links = count(C2C_COUNT).and_then(|links| u32::try_from(links).ok());
     let links = links.unwrap_or(0).min(MOST_C2C);
     if past.c2c.as_ref().map_or(0, |(known, _)| *known) != links {
@@ -94,6 +112,7 @@ pub fn read(
     let (fabric_state, fabric_health) = fabric(device, uuid, calls);
     Board {
         pcie_errors,
+        margin_limits,
         fabric_state,
         fabric_health,
         c2c: c2c.unwrap_or_default(),

@@ -6,7 +6,7 @@ use nvml_wrapper::error::{NvmlError, nvml_sym, nvml_try};
 use nvml_wrapper_sys::bindings::{NvmlLib, nvmlDevice_t, nvmlReturn_t};
 
 use super::calls::Calls;
-use crate::nvidia::snapshot::{PcieLink, Slow};
+use crate::nvidia::snapshot::{HeatLimits, PcieLink, Slow};
 
 /// Reads all of it.
 pub fn read(device: &Device<'_>, uuid: &str, calls: &mut Calls) -> Slow {
@@ -18,22 +18,29 @@ pub fn read(device: &Device<'_>, uuid: &str, calls: &mut Calls) -> Slow {
         let degrees = calls.ask(uuid, call, || device.temperature_threshold(kind));
         degrees.and_then(|degrees| i32::try_from(degrees).ok())
     };
-    let (slowdown_c, memory_max_c) = (
-        threshold(
+    let limits = HeatLimits {
+        slowdown_c: threshold(
             "nvmlDeviceGetTemperatureThreshold(slowdown)",
             TemperatureThreshold::Slowdown,
         ),
-        threshold(
+        shutdown_c: threshold(
+            "nvmlDeviceGetTemperatureThreshold(shutdown)",
+            TemperatureThreshold::Shutdown,
+        ),
+        gpu_max_c: threshold(
+            "nvmlDeviceGetTemperatureThreshold(gpu)",
+            TemperatureThreshold::GpuMax,
+        ),
+        memory_max_c: threshold(
             "nvmlDeviceGetTemperatureThreshold(memory)",
             TemperatureThreshold::MemoryMax,
         ),
-    );
+    };
     Slow {
         power_limit_mw: calls.ask(uuid, "nvmlDeviceGetEnforcedPowerLimit", || {
             device.enforced_power_limit()
         }),
-        slowdown_c,
-        memory_max_c,
+        limits,
         compute_mode: calls.ask(uuid, "nvmlDeviceGetComputeMode", || {
             device.compute_mode().map(|mode| mode.as_c())
         }),

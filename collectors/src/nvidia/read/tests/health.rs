@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::simulated::{Simulated, TWO, with};
 use crate::nvidia::snapshot::{
-    Board, Ecc, FabricHealth, Gpu, Modes, PcieErrors, RemappedRows, RetiredPages,
+    Board, Ecc, FabricHealth, Gpu, HeatLimits, Modes, PcieErrors, RemappedRows, RetiredPages,
 };
 
 /// `TWO` with more readings of the model, and more of the model itself.
@@ -159,19 +159,32 @@ fn a_board_that_tells_nothing_of_its_health_has_only_gaps() {
 
 #[test]
 fn the_margin_is_the_drivers_and_the_memory_has_its_own() {
-    let thresholds = "temperature_thresholds_c: {shutdown: 95, slowdown: 90, memory_max: 93}";
+    let thresholds =
+        "temperature_thresholds_c: {shutdown: 95, slowdown: 90, memory_max: 93, gpu_max: 85}";
     let text = scenario("memory_temperature_c: 80", thresholds);
     let gpu = read_once(&text);
     assert_eq!(gpu.fast.margin_c, Some(35));
     assert_eq!(gpu.fast.memory_temperature_c, Some(80));
+    let limits = |slowdown, shutdown, gpu_max, memory_max| HeatLimits {
+        slowdown_c: Some(slowdown),
+        shutdown_c: Some(shutdown),
+        gpu_max_c: Some(gpu_max),
+        memory_max_c: Some(memory_max),
+    };
+    assert_eq!(gpu.slow.limits, limits(90, 95, 85, 93));
+    // As the driver counts: from the highest of operation, past which it is below zero.
     assert_eq!(
-        (gpu.slow.slowdown_c, gpu.slow.memory_max_c),
-        (Some(90), Some(93))
+        (
+            gpu.board.margin_limits.slowdown_c,
+            gpu.board.margin_limits.shutdown_c,
+            gpu.board.margin_limits.gpu_max_c
+        ),
+        (Some(-5), Some(-10), Some(0))
     );
     let fault = "faults: [{call: nvmlDeviceGetMarginTemperature, code: 13}]";
     let older = read_once(&with(&text, fault));
     assert_eq!(
-        (older.fast.margin_c, older.slow.slowdown_c),
+        (older.fast.margin_c, older.slow.limits.slowdown_c),
         (None, Some(90))
     );
 }
