@@ -295,3 +295,35 @@ fn labels_that_hold_keys_become_no_dimension() {
     let lines: Vec<_> = chart.values().collect();
     assert_eq!(lines, [("left", Some(6.0))]);
 }
+
+#[test]
+fn a_page_in_openmetrics_says_the_same() {
+    // As servers in gRPC mode write it: counters announced without their ending, an end.
+    let rewritten = |moment: &str| {
+        let page = String::from_utf8(fixtures::page("0.5.23", moment)).unwrap();
+        let line = |line: &str| match line.strip_suffix("_total counter") {
+            Some(announced) => format!("{announced} counter\n"),
+            None => format!("{line}\n"),
+        };
+        page.lines().map(line).collect::<String>() + "# EOF\n"
+    };
+    let plain =
+        ["load_t0", "load_t10"].map(|it| String::from_utf8(fixtures::page("0.5.23", it)).unwrap());
+    let open = ["load_t0", "load_t10"].map(rewritten);
+    assert_ne!(plain, open);
+    let charted = |pages: &[String; 2]| {
+        let frame = played(&[&pages[0], &pages[1]]);
+        let lines = frame.charts().flat_map(|chart| {
+            let of = format!("{}{}", chart.instance().prefix, chart.chart().id);
+            let values = chart.values().filter(|(_, value)| value.is_some());
+            // A counter that no chart knows goes by the name that was announced.
+            let of = of.replace("_total_rate", "_rate");
+            let lines = values.map(|(dim, value)| format!("{of} {dim} {value:?}"));
+            lines.collect::<Vec<_>>()
+        });
+        lines.collect::<std::collections::BTreeSet<_>>()
+    };
+    let (plain, open) = (charted(&plain), charted(&open));
+    assert!(plain.len() > 200, "{}", plain.len());
+    assert_eq!(plain, open);
+}
