@@ -239,6 +239,7 @@ fn build(
         &workspace.tmp(),
         &Paths::cache()?.join(RUNTIME_CACHE),
     );
+    let _measuring = progress.measure(vec![workspace.dir().to_owned(), Paths::cache()?]);
     match child::run(command, workspace.log(), progress, None)? {
         Outcome::Ended { status, .. } if status.success() => Ok(()),
         Outcome::Ended { tail, .. } => bail!(

@@ -25,6 +25,7 @@ mod sglang;
 mod streaming;
 mod tarball;
 mod timings;
+mod two_users;
 mod updates;
 mod withheld;
 
@@ -128,6 +129,10 @@ const ALONE: &[(&str, Alone)] = &[
     (
         "the_container_reads_no_secret_and_writes_to_its_state_only",
         isolation::of_the_container,
+    ),
+    (
+        "two_users_on_one_machine_do_not_collide",
+        two_users::side_by_side,
     ),
     (
         "another_user_sees_no_secret",

@@ -14,6 +14,9 @@ use nix::unistd::{Gid, Uid, User, chown};
 /// The user that root's use of the project runs as.
 const ORDINARY_USER: &str = "netdata-launcher";
 
+/// Another one, on every machine.
+const SECOND_USER: &str = "nobody";
+
 /// The place, the user and what was built.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -91,6 +94,37 @@ impl Place {
         place.make_dir(&place.dir)?;
         place.copy(&dist, &place.dist)?;
         place.copy(&checkout.join("tests/fixtures/sglang"), &place.captures)?;
+        Ok(place)
+    }
+
+    /// The same for a second user, `nobody`, with copies of what it needs below a directory of its own, which the
+    /// caller removes. Without root there is no second user: then it is another directory of the same one.
+    ///
+    /// # Errors
+    /// As the system's.
+    pub fn of_second_user(&self) -> anyhow::Result<Self> {
+        let root = Uid::current().is_root();
+        let (name, parent) = match root {
+            true => (SECOND_USER, std::env::temp_dir()),
+            false => (self.name.as_str(), self.dir.clone()),
+        };
+        let user = User::from_name(name)?.with_context(|| format!("there is no user {name}"))?;
+        let dir = parent.join(format!("e2e-second-user-{}", std::process::id()));
+        std::fs::create_dir(&dir).with_context(|| dir.display().to_string())?;
+        let place = Self {
+            dist: dir.join("dist"),
+            captures: self.captures.clone(),
+            image: dir.join("image"),
+            python: self.python.clone(),
+            uid: user.uid,
+            gid: user.gid,
+            home: dir.clone(),
+            name: user.name,
+            dir,
+        };
+        place.own(&place.dir)?;
+        place.copy(&self.dist, &place.dist)?;
+        place.copy(&self.image, &place.image)?;
         Ok(place)
     }
 

@@ -36,6 +36,7 @@ pub fn pull(
         &workspace.tmp(),
         &Paths::cache()?.join(RUNTIME_CACHE),
     );
+    let _measuring = progress.measure(vec![workspace.dir().to_owned(), Paths::cache()?]);
     match child::run(command, workspace.log(), progress, Some(FIRST_ANSWER))? {
         Outcome::Ended { status, .. } if status.success() => Ok(()),
         Outcome::Ended { tail, .. } => {

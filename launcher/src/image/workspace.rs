@@ -46,6 +46,10 @@ impl Workspace {
         Ok(Self { dir, log, log_path })
     }
 
+    /// The directory itself.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
     /// The image being made.
     pub fn image(&self) -> PathBuf {
         self.dir.join("netdata.sif")
