@@ -143,7 +143,13 @@ impl Machine {
             let image = asked
                 .and_then(crate::image::finished)
                 .unwrap_or(container.image);
-            Some(Container { image, ..container })
+            // As `start` does it after a first attempt.
+            let unpack = runtime::usable_fuse().is_err();
+            Some(Container {
+                image,
+                unpack,
+                ..container
+            })
         });
         let record = match instance.state() {
             Ok(State::Running(record)) => Some(record),

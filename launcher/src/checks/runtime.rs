@@ -1,9 +1,11 @@
 //! Whether rootless containers work here.
 
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
 use std::time::Duration;
 
+use nix::sys::stat::makedev;
 use nix::unistd::{Uid, User};
 
 use super::{Check, Finding, Machine};
@@ -88,9 +90,23 @@ fn user_namespaces(machine: &Machine) -> Finding {
     Finding::pass("allowed")
 }
 
+/// Whether images can be mounted, as far as the device goes.
+///
+/// # Errors
+/// Why not, in a few words.
+pub(super) fn usable_fuse() -> Result<(), String> {
+    let opened = File::options().read(true).write(true).open("/dev/fuse");
+    let meta = opened.and_then(|file| file.metadata());
+    match meta {
+        Ok(meta) if meta.rdev() == makedev(10, 229) => Ok(()),
+        Ok(_) => Err("it is another device".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 fn fuse(_machine: &Machine) -> Finding {
-    match File::options().read(true).write(true).open("/dev/fuse") {
-        Ok(_) => Finding::pass("usable"),
+    match usable_fuse() {
+        Ok(()) => Finding::pass("usable"),
         Err(error) => Finding::warn(
             format!("/dev/fuse: {error}"),
             "each start unpacks the image first (3 to 11 s longer); an administrator can fix it: chmod 666 /dev/fuse",
