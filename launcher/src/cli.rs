@@ -17,7 +17,7 @@ pub use notify::{Channel, DeliverArgs, NotifyCommand, NotifySetArgs};
     name = "launcher",
     version,
     after_help = "Exit status: 0 done (status: running), 1 failed (status: not running), 2 wrong usage.\n\
-Every flag of `start` can be set as LAUNCHER_<NAME> in the environment or in <home>/.env."
+Every flag of `restart` can be set as LAUNCHER_<NAME> in the environment or in <home>/.env (--bind as LAUNCHER_BINDS)."
 )]
 pub struct Cli {
     /// Directory of the image, state and logs [LAUNCHER_HOME; $XDG_DATA_HOME/netdata-launcher]
@@ -138,7 +138,7 @@ pub struct StartArgs {
     /// The same, and end it when the calling script ends: for batch jobs
     #[arg(long, conflicts_with = "foreground")]
     pub until_job_ends: bool,
-    /// Stay, and start it again after a crash until `launcher stop`: for systemd and cron
+    /// Stay, and start it again after a crash until `launcher stop`, with the flags of the last start: for systemd and cron
     #[arg(long, conflicts_with_all = ["foreground", "until_job_ends"])]
     pub keep: bool,
 }

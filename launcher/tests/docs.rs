@@ -154,6 +154,31 @@ fn every_command_and_flag_that_the_documents_show_exists() {
 }
 
 #[test]
+fn every_flag_that_a_restart_keeps_is_a_setting_too() {
+    let lab = Lab::new(RUNS, STAYS);
+    let (_, help) = lab.run(&["restart", "--help"]);
+    let (_, settings) = lab.run(&["config"]);
+    let flags = help.lines().filter_map(|line| {
+        let (_, rest) = line.split_once("--")?;
+        rest.split([' ', ',']).next()
+    });
+    let flags: Vec<&str> = flags
+        .filter(|flag| !["help", "env-file", "home"].contains(flag))
+        .collect();
+    assert!(flags.len() > 10, "{flags:?}");
+    for flag in flags {
+        let name = format!("LAUNCHER_{}", flag.to_uppercase().replace('-', "_"));
+        let plural = format!("{name}S");
+        assert!(
+            settings
+                .lines()
+                .any(|line| line.starts_with(&format!("{name} ")) || line.starts_with(&plural)),
+            "--{flag} is no setting"
+        );
+    }
+}
+
+#[test]
 fn every_trouble_of_the_earlier_script_has_a_check_that_exists() {
     let lab = Lab::new(RUNS, STAYS);
     let output = lab.command(&["doctor", "--json"]).output().unwrap();

@@ -56,7 +56,10 @@ fn a_unit_is_installed_that_systemd_accepts_and_whose_commands_run() {
     };
     assert!(line("ExecStart=").ends_with(" start --keep"), "{text}");
     lab.settings();
-    let mut service = shell(&lab, &line("ExecStart=")).spawn().unwrap();
+    // The runtime is where only the unit says.
+    let path = line("Environment=\"PATH=");
+    let start = format!("export PATH=\"{path}; exec {}", line("ExecStart="));
+    let mut service = shell(&lab, &start).spawn().unwrap();
     until("it runs", || lab.run(&["status"]).0 == Some(0));
     assert!(service.try_wait().unwrap().is_none(), "it does not stay");
     let stop = shell(&lab, &line("ExecStop=")).output().unwrap();
@@ -70,17 +73,14 @@ fn a_unit_is_installed_that_systemd_accepts_and_whose_commands_run() {
     assert_eq!(run(&["service", "remove"]).0, Some(0));
 }
 
-/// As a service manager or cron runs a line: with nothing of the lab but its PATH.
+/// As cron runs a line.
 fn shell(lab: &Lab, line: &str) -> Command {
     let mut command = Command::new("sh");
     command
         .args(["-c", line])
         .env_clear()
         .env("HOME", lab.path("user"))
-        .env(
-            "PATH",
-            format!("{}:/usr/bin:/bin", lab.path("bin").display()),
-        )
+        .env("PATH", "/usr/bin:/bin")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
@@ -152,12 +152,13 @@ fn a_batch_job_that_ends_takes_its_netdata_along() {
         .collect();
     // The job works for as long as this file is not there.
     let job = format!(
-        "{} {} >/dev/null 2>&1 &\nwhile [ ! -e {} ]; do sleep 0.1; done",
+        "{} {} >/dev/null 2>&1 &\nfor i in $(seq 600); do [ -e {} ] && break; sleep 0.1; done",
         launcher.get_program().to_str().unwrap(),
         words.join(" "),
         lab.path("done").display()
     );
-    let mut job = shell(&lab, &job).spawn().unwrap();
+    let path = format!("{}:/usr/bin:/bin", lab.path("bin").display());
+    let mut job = shell(&lab, &job).env("PATH", path).spawn().unwrap();
     until("it runs", || lab.run(&["status"]).0 == Some(0));
     assert!(job.try_wait().unwrap().is_none());
     fs::write(lab.path("done"), "").unwrap();
@@ -205,6 +206,29 @@ fn what_is_kept_comes_back_after_a_crash_and_stays_away_after_a_stop() {
         "{said}"
     );
     assert_eq!(lab.run(&["status"]).0, Some(1));
+}
+
+#[test]
+fn what_is_kept_has_the_flags_of_the_last_start() {
+    let lab = Lab::answering();
+    assert_eq!(said(&lab.start(&[]).output().unwrap()).0, Some(0));
+    assert_eq!(lab.run(&["stop"]).0, Some(0));
+    let mut keeper = lab.command(&["start", "--keep"]);
+    let mut keeper = keeper
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    until("it runs", || lab.run(&["status"]).0 == Some(0));
+    let port = fs::read_to_string(lab.path("port")).unwrap();
+    let (_, text) = lab.run(&["status"]);
+    assert!(
+        text.contains(&format!("http://127.0.0.1:{port}"))
+            && text.contains("only from this machine"),
+        "{text}"
+    );
+    assert_eq!(lab.run(&["stop"]).0, Some(0));
+    assert!(keeper.wait().unwrap().success());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use super::{Scene, start, stop};
+use super::{Scene, restart, start, stop};
 use crate::cli::StartFlags;
 use crate::files;
 use crate::instance::State;
@@ -25,8 +25,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// After this long the next crash is a first one again.
 const RAN_WELL: Duration = Duration::from_secs(600);
 
+/// At boot nobody says again what was said at the last start: that it is closed to other machines, for one.
 pub(super) fn run(scene: &Scene, flags: &StartFlags) -> Result<ExitCode> {
-    keep(scene, flags, &mut Pauses::new(FIRST_PAUSE))
+    let flags = flags.clone().or(restart::remembered(scene));
+    keep(scene, &flags, &mut Pauses::new(FIRST_PAUSE))
 }
 
 fn keep(scene: &Scene, flags: &StartFlags, pauses: &mut Pauses) -> Result<ExitCode> {

@@ -2,7 +2,6 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -14,7 +13,7 @@ use nix::unistd::{Uid, User};
 use super::{Scene, keep};
 use crate::cli::ServiceCommand;
 use crate::paths::Paths;
-use crate::runtime::find_on;
+use crate::runtime::{Runtime, find_on};
 
 /// The unit's name for the default home.
 const NAME: &str = "netdata-launcher";
@@ -34,6 +33,8 @@ pub(super) struct Service {
     home: PathBuf,
     unit: PathBuf,
     name: String,
+    /// Where programs are looked for at boot, if the usual places do not do.
+    path: Option<String>,
 }
 
 impl Service {
@@ -50,12 +51,13 @@ impl Service {
             program,
             home,
             name,
+            path: path(Runtime::find().ok().as_ref().map(Runtime::program)),
         })
     }
 
     fn install(&self, cron: bool) -> Result<ExitCode> {
-        for path in [&self.program, &self.home] {
-            let text = path.to_string_lossy();
+        let texts = [&self.program, &self.home].map(|path| path.to_string_lossy());
+        for text in texts.iter().map(AsRef::as_ref).chain(self.path.as_deref()) {
             ensure!(
                 !text
                     .chars()
@@ -87,7 +89,7 @@ impl Service {
         let writing = || format!("writing {}", self.unit.display());
         let dir = self.unit.parent().unwrap_or(Path::new("/"));
         fs::create_dir_all(dir).with_context(writing)?;
-        fs::write(&self.unit, unit(&self.program, &self.home)).with_context(writing)?;
+        fs::write(&self.unit, self.text()).with_context(writing)?;
         systemctl(&["daemon-reload"])?;
         systemctl(&["enable", "--now", &self.name])?;
         out!("{} is installed and runs", self.unit.display());
@@ -158,10 +160,43 @@ impl Service {
     }
 
     fn cron_line(&self) -> String {
+        let path = self.path.as_ref();
+        let path = path.map_or(String::new(), |path| format!("PATH=\"{path}\" "));
         format!(
-            "@reboot \"{}\" --home \"{}\" start --keep >/dev/null 2>&1",
+            "@reboot {path}\"{}\" --home \"{}\" start --keep >/dev/null 2>&1",
             self.program.display(),
             self.home.display()
+        )
+    }
+
+    fn text(&self) -> String {
+        let launcher = format!(
+            "\"{}\" --home \"{}\"",
+            self.program.display(),
+            self.home.display()
+        );
+        let path = self.path.as_ref();
+        let path = path.map_or(String::new(), |path| {
+            format!("Environment=\"PATH={path}\"\n")
+        });
+        format!(
+            "# Written by launcher service install; launcher service remove takes it away.\n\
+             [Unit]\n\
+             Description=Netdata without root\n\
+             Documentation=man:launcher(1)\n\
+             StartLimitIntervalSec=0\n\n\
+             [Service]\n\
+             Type=exec\n\
+             {path}\
+             ExecStart={launcher} start --keep\n\
+             ExecStop={launcher} stop\n\
+             Restart=on-failure\n\
+             RestartPreventExitStatus=2\n\
+             RestartSec=30\n\
+             TimeoutStopSec=60\n\
+             KillMode=mixed\n\n\
+             [Install]\n\
+             WantedBy=default.target\n"
         )
     }
 
@@ -191,30 +226,15 @@ fn unit_name(home: &Path, default: &Path) -> String {
     format!("{NAME}-{}-{sum:08x}", plain.trim_matches('-'))
 }
 
-fn unit(program: &Path, home: &Path) -> String {
-    let launcher = format!("\"{}\" --home \"{}\"", program.display(), home.display());
-    let mut text = String::new();
-    // Writing to a String does not fail.
-    let _ = write!(
-        text,
-        "# Written by launcher service install; launcher service remove takes it away.\n\
-         [Unit]\n\
-         Description=Netdata without root\n\
-         Documentation=man:launcher(1)\n\
-         StartLimitIntervalSec=0\n\n\
-         [Service]\n\
-         Type=exec\n\
-         ExecStart={launcher} start --keep\n\
-         ExecStop={launcher} stop\n\
-         Restart=on-failure\n\
-         RestartPreventExitStatus=2\n\
-         RestartSec=30\n\
-         TimeoutStopSec=60\n\
-         KillMode=mixed\n\n\
-         [Install]\n\
-         WantedBy=default.target\n"
-    );
-    text
+/// Those that systemd and cron look in anyway, or should.
+const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// The PATH with which `runtime` is found, where the usual one does not find it: a module's, for one.
+fn path(runtime: Option<&Path>) -> Option<String> {
+    let dir = runtime?.parent()?.to_str()?;
+    // Debian's cron has these two only.
+    let found = ["/usr/bin", "/bin"].contains(&dir);
+    (!found).then(|| format!("{dir}:{USUAL_PATH}"))
 }
 
 fn program(name: &str) -> Option<PathBuf> {
@@ -297,9 +317,22 @@ mod tests {
             home: home.into(),
             unit: "/none".into(),
             name: NAME.to_owned(),
+            path: None,
         };
         let line = service("/a").cron_line();
         assert!(service("/a").is_ours(&line));
         assert!(!service("/ab").is_ours(&line) && !service("/").is_ours(&line));
+    }
+
+    #[test]
+    fn a_runtime_in_an_unusual_place_is_found_at_boot() {
+        assert_eq!(path(Some(Path::new("/usr/bin/apptainer"))), None);
+        assert_eq!(path(None), None);
+        let module = path(Some(Path::new("/opt/apptainer/1.4/bin/apptainer")));
+        let module = module.unwrap();
+        assert_eq!(
+            module,
+            "/opt/apptainer/1.4/bin:/usr/local/bin:/usr/bin:/bin"
+        );
     }
 }

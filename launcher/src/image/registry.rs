@@ -26,10 +26,6 @@ pub fn pull(
     workspace: &mut Workspace,
     progress: &Progress,
 ) -> Result<()> {
-    progress.step(&format!(
-        "pulling {name} (up to {} s for the registry's first answer)",
-        FIRST_ANSWER.as_secs()
-    ));
     let command = runtime.pull(
         name,
         &workspace.image(),
