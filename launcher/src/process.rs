@@ -131,6 +131,18 @@ impl Proc {
             .any(|entry| FileId::of(&entry.path()) == Some(file))
     }
 
+    /// Everybody who runs something.
+    pub fn uids(&self) -> Vec<u32> {
+        let mut uids: Vec<u32> = self
+            .all()
+            .iter()
+            .filter_map(|process| self.uid(process.pid))
+            .collect();
+        uids.sort_unstable();
+        uids.dedup();
+        uids
+    }
+
     /// Whose it is. None where it is gone.
     pub fn uid(&self, pid: i32) -> Option<u32> {
         Some(fs::metadata(self.path(&pid.to_string())).ok()?.uid())
@@ -235,6 +247,16 @@ mod tests {
         let proc = Proc::at(root.path());
         assert!(proc.has_open(8, FileId::of(&image).unwrap()));
         assert!(!proc.has_open(8, FileId::of(root.path()).unwrap()));
+    }
+
+    #[test]
+    fn everybody_who_runs_something_is_named_once() {
+        let root = tempfile::tempdir().unwrap();
+        for pid in [7, 8] {
+            fake::process(root.path(), pid, pid, 1, 'S');
+        }
+        let own = nix::unistd::Uid::effective().as_raw();
+        assert_eq!(Proc::at(root.path()).uids(), [own]);
     }
 
     #[test]

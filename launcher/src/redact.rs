@@ -3,6 +3,8 @@
 use std::env;
 use std::fs;
 
+use nix::unistd::{Uid, User};
+
 use crate::settings::{KNOWN, Layers};
 
 /// Uids below this are the system's own.
@@ -17,9 +19,16 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// Knows the secrets of the settings and some more, the users of the machine and its name.
-    pub fn new(layers: &Layers, more: &[String], host: &str) -> Self {
-        let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    /// Knows the secrets of the settings and some more, the machine's name and its users: those of /etc/passwd and,
+    /// as many are in a directory of their own (LDAP), those who run something, `uids`.
+    pub fn new(layers: &Layers, more: &[String], host: &str, uids: &[u32]) -> Self {
+        let mut passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+        for uid in uids.iter().filter(|uid| **uid >= FIRST_USER) {
+            if let Ok(Some(user)) = User::from_uid(Uid::from_raw(*uid)) {
+                let home = user.dir.display();
+                passwd += &format!("\n{}:x:{uid}:::{home}:\n", user.name);
+            }
+        }
         let home = env::var("HOME").unwrap_or_default();
         Self::of(layers, more, host, &passwd, &home)
     }

@@ -46,7 +46,10 @@ pub fn machine(
         Some("no") => false,
         Some("yes") => true,
         None | Some("auto") => {
-            mounts::file_system(proc, paths.home()).is_some_and(|disk| disk.is_remote())
+            let disk = mounts::file_system(proc, paths.home()).filter(|disk| disk.is_remote());
+            // Where everything is (a virtual machine's 9p), it is this machine's alone.
+            let root = mounts::file_system(proc, Path::new("/"));
+            disk.is_some_and(|disk| root.is_none_or(|root| root.point != disk.point))
         }
         Some(other) => bail!("{SHARED}={other}: give yes, no or auto"),
     };

@@ -1,5 +1,6 @@
 //! How long the launcher's commands take. Runs before all other tests, when nothing else loads the machine.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -11,8 +12,9 @@ const START: Duration = Duration::from_secs(6);
 const STATUS: Duration = Duration::from_millis(150);
 const STOP: Duration = Duration::from_secs(5);
 /// The best counts: what other programs of the machine take is none of ours.
-const STARTS: usize = 3;
 const STATUSES: usize = 7;
+/// On a machine that is busy throughout, more often.
+const ROUNDS: RangeInclusive<usize> = 2..=6;
 
 /// Start, status and stop keep within their times, with four GPUs.
 pub fn are_kept(place: &Place) -> anyhow::Result<()> {
@@ -20,7 +22,7 @@ pub fn are_kept(place: &Place) -> anyhow::Result<()> {
     let library = library.to_str().context("a path that is no text")?;
     let instance = Instance::new(place, "timings", &["--nvml-library", library])?;
     let (mut starts, mut statuses, mut stops) = (vec![], vec![], vec![]);
-    for _ in 0..STARTS {
+    for round in 1..=*ROUNDS.end() {
         starts.push(instance.start()?.took);
         let charts = instance.api().charts()?;
         let filled = charts.values().any(|chart| {
@@ -38,6 +40,12 @@ pub fn are_kept(place: &Place) -> anyhow::Result<()> {
             statuses.push(outcome.took);
         }
         stops.push(instance.stop()?.took);
+        let met = [(&starts, START), (&statuses, STATUS), (&stops, STOP)]
+            .iter()
+            .all(|(all, limit)| all.iter().any(|took| took <= limit));
+        if met && round >= *ROUNDS.start() {
+            break;
+        }
     }
     for (what, all, limit) in [
         ("start", starts, START),

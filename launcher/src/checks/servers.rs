@@ -54,28 +54,34 @@ fn found_by_the_plugin(machine: &Machine) -> Finding {
     finding(count, &silent, &answer.text)
 }
 
-/// How many servers the plugin's output charts, and the addresses of those without metrics.
+/// How many servers the plugin's output charts, and the addresses of those without metrics at its last look.
 fn states(text: &str) -> (usize, Vec<String>) {
-    let (mut count, mut silent) = (0, vec![]);
-    // The chart, and the server that its label names.
-    let (mut chart, mut names) = (String::new(), BTreeMap::new());
+    let mut chart = "";
+    // By chart: the server that its label names, and whether it has no metrics.
+    let mut servers: BTreeMap<&str, (&str, bool)> = BTreeMap::new();
     for line in text.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
             ["CHART" | "BEGIN", id, ..] => {
-                chart = (*id).to_owned();
-                count += usize::from(words[0] == "BEGIN" && id.ends_with(STATE));
+                chart = id;
+                if words[0] == "BEGIN" && id.ends_with(STATE) {
+                    servers.entry(id).or_insert((id, false)).1 = false;
+                }
             }
-            ["CLABEL", "'server'", name, ..] => {
-                names.insert(chart.clone(), name.trim_matches('\'').to_owned());
+            ["CLABEL", "'server'", name, ..] if chart.ends_with(STATE) => {
+                servers.insert(chart, (name.trim_matches('\''), false));
             }
-            ["SET", "'no_metrics'", "=", "1"] if chart.ends_with(STATE) => {
-                silent.push(names.get(&chart).unwrap_or(&chart).clone());
+            ["SET", "'no_metrics'", "=", "1"] => {
+                if let Some(server) = servers.get_mut(chart) {
+                    server.1 = true;
+                }
             }
             _ => {}
         }
     }
-    (count, silent)
+    let silent = servers.values().filter(|(_, silent)| *silent);
+    let silent = silent.map(|(name, _)| (*name).to_owned()).collect();
+    (servers.len(), silent)
 }
 
 /// `said` holds the plugin's own lines, which name the change to each server's command line.
@@ -113,7 +119,10 @@ mod tests {
                  BEGIN sglang_{port}.server_state\nSET 'ready' = 0\nSET '{dim}' = 1\nEND\n"
             )
         };
-        let (count, silent) = states(&(of(1, "ready") + &of(2, "no_metrics")));
+        // It looks twice.
+        let text =
+            of(1, "no_metrics") + &of(2, "no_metrics") + &of(1, "ready") + &of(2, "no_metrics");
+        let (count, silent) = states(&text);
         assert_eq!((count, silent), (2, vec!["127.0.0.1:2".to_owned()]));
         assert_eq!(states(""), (0, vec![]));
         let said = "time=1 level=warning msg=\"127.0.0.1:2 has no metrics: only its state. For the rest add \

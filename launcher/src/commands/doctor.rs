@@ -56,7 +56,12 @@ pub(super) fn run(scene: &Scene, args: &DoctorArgs) -> Result<ExitCode> {
         });
     }
     drop(progress);
-    let redactor = Redactor::new(&scene.layers, &secrets(scene), &scene.host);
+    let redactor = Redactor::new(
+        &scene.layers,
+        &secrets(scene),
+        &scene.host,
+        &scene.proc.uids(),
+    );
     if let Some(path) = &args.report {
         write_report(scene, &rows, &redactor, path)?;
     } else if args.json {
