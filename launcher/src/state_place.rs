@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use sha2::{Digest as _, Sha256};
 
 use crate::files;
-use crate::mounts;
+use crate::mounts::{self, FileSystem};
 use crate::paths::{Paths, of_user};
 use crate::process::Proc;
 use crate::removal::remove_tree;
@@ -46,7 +46,7 @@ pub fn machine(
         Some("no") => false,
         Some("yes") => true,
         None | Some("auto") => {
-            let disk = mounts::file_system(proc, paths.home()).filter(|disk| disk.is_remote());
+            let disk = mounts::file_system(proc, paths.home()).filter(FileSystem::is_remote);
             // Where everything is (a virtual machine's 9p), it is this machine's alone.
             let root = mounts::file_system(proc, Path::new("/"));
             disk.is_some_and(|disk| root.is_none_or(|root| root.point != disk.point))
