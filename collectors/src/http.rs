@@ -8,6 +8,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
@@ -15,7 +16,7 @@ use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::tls::{TlsConfig, TlsProvider};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+use ureq::unversioned::transport::{ConnectionDetails, Connector, DefaultConnector, NextTimeout};
 
 /// Buffers are kept with each connection, and there is one a server.
 const INPUT_BUFFER_BYTES: usize = 32 * 1024;
@@ -55,6 +56,7 @@ pub struct Client {
     url: String,
     timeout: Duration,
     max_body: usize,
+    gate: Gate,
     /// The header's value; in no error and no `Debug`.
     bearer: Option<Secret>,
 }
@@ -121,13 +123,15 @@ impl Client {
                 .disable_verification(true);
             config = config.tls_config(tls.build());
         }
-        let connector = DefaultConnector::default();
+        let gate = Gate::default();
+        let connector = gate.clone().chain(DefaultConnector::default());
         let agent = ureq::Agent::with_parts(config.build(), connector, Only(address));
         Self {
             agent,
             url: format!("{}://{address}{path}", scheme.name()),
             timeout,
             max_body,
+            gate,
             bearer: None,
         }
     }
@@ -155,6 +159,14 @@ impl Client {
             Err(error) if was_closed(&error) => self.attempt(body),
             answer => answer,
         };
+        self.concluded(answer, body)
+    }
+
+    fn concluded(
+        &self,
+        answer: Result<u16, ureq::Error>,
+        body: &mut Vec<u8>,
+    ) -> anyhow::Result<u16> {
         if answer.is_err() {
             body.clear();
         }
@@ -165,6 +177,21 @@ impl Client {
             let why = explain(&error, self.timeout);
             anyhow!("scraping {}: {why}", self.url)
         })
+    }
+
+    /// The same over the connection that is kept; `None` if there is none any more. Who answers there is whoever
+    /// answered before: nobody has to look who listens.
+    pub fn get_over_kept(&self, body: &mut Vec<u8>) -> Option<anyhow::Result<u16>> {
+        self.gate.0.store(true, Ordering::Relaxed);
+        let answer = self.attempt(body);
+        self.gate.0.store(false, Ordering::Relaxed);
+        match answer {
+            Err(error) if was_closed(&error) => {
+                body.clear();
+                None
+            }
+            answer => Some(self.concluded(answer, body)),
+        }
     }
 
     fn attempt(&self, body: &mut Vec<u8>) -> Result<u16, ureq::Error> {
@@ -223,11 +250,13 @@ fn explain(error: &ureq::Error, timeout: Duration) -> String {
 }
 
 fn was_closed(error: &ureq::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    use io::ErrorKind::{
+        BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof,
+    };
     match error {
         ureq::Error::Io(error) => matches!(
             error.kind(),
-            BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
+            BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof
         ),
         _ => false,
     }
@@ -249,6 +278,21 @@ pub fn is_own(ip: IpAddr) -> bool {
             let v6 = address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip()));
             v4.or(v6) == Some(ip)
         })
+}
+
+/// Lets no new connection through while it is shut.
+#[derive(Clone, Debug, Default)]
+struct Gate(Arc<AtomicBool>);
+
+impl Connector for Gate {
+    type Out = ();
+
+    fn connect(&self, _: &ConnectionDetails, _: Option<()>) -> Result<Option<()>, ureq::Error> {
+        if self.0.load(Ordering::Relaxed) {
+            return Err(io::Error::from(io::ErrorKind::NotConnected).into());
+        }
+        Ok(None)
+    }
 }
 
 /// Resolves to one address, whatever is asked: no name ever reaches a resolver.

@@ -8,7 +8,8 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
-use scan::{number, quote_or_backslash};
+pub use scan::number;
+use scan::{quote_or_backslash, skip_blanks, word_end};
 
 /// Longest line taken: the longest of real servers has 600 bytes.
 pub const MAX_LINE: usize = 16 * 1024;
@@ -115,6 +116,12 @@ impl<'a> Lines<'a> {
             skipped: 0,
             name: "",
         }
+    }
+
+    /// Bytes of the page that are left.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.rest.len()
     }
 
     /// Lines skipped so far because they were garbage, too long or cut off.
@@ -333,23 +340,6 @@ pub fn identity(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
-}
-
-fn skip_blanks(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(b' ' | b'\t') = bytes.get(at) {
-        at += 1;
-    }
-    at
-}
-
-/// Where the text from `at` to the next blank ends.
-fn word_end(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(byte) = bytes.get(at)
-        && !matches!(byte, b' ' | b'\t')
-    {
-        at += 1;
-    }
-    at
 }
 
 const LABEL: u8 = 1;

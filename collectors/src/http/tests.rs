@@ -111,6 +111,27 @@ fn a_kept_connection_that_the_server_closed_is_opened_again() {
 }
 
 #[test]
+fn over_a_kept_connection_no_new_one_is_opened() {
+    let (address, heads) = serve(vec![
+        answer("200 OK", "a 1\n"),
+        answer("200 OK", "a 2\n"),
+        String::new(),
+        answer("200 OK", "a 3\n"),
+    ]);
+    let (client, mut body) = (client(address), vec![]);
+    assert!(client.get_over_kept(&mut body).is_none());
+    client.get(&mut body).unwrap();
+    assert_eq!(client.get_over_kept(&mut body).unwrap().unwrap(), 200);
+    assert_eq!(body, b"a 2\n");
+    assert!(client.get_over_kept(&mut body).is_none());
+    assert!(client.get_over_kept(&mut body).is_none());
+    client.get(&mut body).unwrap();
+    assert_eq!(body, b"a 3\n");
+    let connections: Vec<_> = (0..4).map(|_| heads.recv().unwrap().0).collect();
+    assert_eq!(connections, [0, 0, 0, 1]);
+}
+
+#[test]
 fn a_server_that_does_not_answer_in_time_is_named_with_the_time() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -3,6 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::Files;
+
+/// Longest `status` is 2 KiB; only lists of processors and of memory nodes make it longer, behind what is wanted.
+const MAX_STATUS: usize = 4096;
 /// What the kernel shows for every user that is not mapped into our user namespace.
 const OVERFLOW_UID: u32 = 65534;
 
@@ -10,7 +14,9 @@ const OVERFLOW_UID: u32 = 65534;
 /// belongs to root for a process that may not be dumped.
 #[must_use]
 pub fn effective_uid(proc_root: &Path, pid: u32) -> Option<u32> {
-    let status = fs::read_to_string(proc_root.join(format!("{pid}/status"))).ok()?;
+    // The line is among the first, and the kernel writes the whole for every reader, however little he takes.
+    let mut files = Files::new(proc_root);
+    let status = String::from_utf8_lossy(files.read(pid, "status", MAX_STATUS)?);
     let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     uids.split_ascii_whitespace().nth(1)?.parse().ok()
 }

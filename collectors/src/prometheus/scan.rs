@@ -1,4 +1,4 @@
-//! The two searches that a page spends its time in: for the end of a label's value, and for a number.
+//! The searches that a page spends its time in: for the end of a label's value, for a word, and for a number.
 
 /// Where the next quote or backslash is. Values are short: eight bytes at a time beat a search made for
 /// long texts.
@@ -24,8 +24,9 @@ pub(super) fn quote_or_backslash(bytes: &[u8], mut at: usize) -> Option<usize> {
 }
 
 /// A value. Up to 15 digits with a point somewhere are exact in a double, and so is a power of ten to divide
-/// them by: that is most of a page. Everything else is read the long way.
-pub(super) fn number(text: &str) -> Option<f64> {
+/// them by: that is most of a page. Everything else is read the long way. `None` if it is no number.
+#[must_use]
+pub fn number(text: &str) -> Option<f64> {
     const POWERS: [f64; 16] = [
         1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
     ];
@@ -50,4 +51,22 @@ pub(super) fn number(text: &str) -> Option<f64> {
     // Below 2^53.
     let whole = digits as f64;
     Some(point.map_or(whole, |point| whole / POWERS[count - point]))
+}
+
+/// Where the blanks from `at` on end.
+pub(super) fn skip_blanks(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\t') = bytes.get(at) {
+        at += 1;
+    }
+    at
+}
+
+/// Where the text from `at` to the next blank ends.
+pub(super) fn word_end(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(byte) = bytes.get(at)
+        && !matches!(byte, b' ' | b'\t')
+    {
+        at += 1;
+    }
+    at
 }

@@ -1,7 +1,6 @@
 //! Whether the engine moves. Gauges are stale when idle and counters tell the truth: a gauge is believed
 //! for a while after anything of the engine has moved.
 
-use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use super::measure::Measure;
 use super::snapshot::Snapshot;
 use crate::engine::{Role, Tree};
 use crate::histogram::Counter;
-use crate::processes::Stat;
+use crate::processes::Files;
 
 /// Age up to which a gauge other than 0 is believed. Up to 0.5.14 they are refreshed 30 s after the last
 /// batch; 12 s after the end of all load real servers still showed running requests.
@@ -60,15 +59,12 @@ impl Schedulers {
     /// Looks at the processes that run the model.
     #[must_use]
     pub fn read(proc_root: &Path, tree: &Tree) -> Self {
-        let mut found = Self::default();
+        let (mut found, mut files) = (Self::default(), Files::new(proc_root));
         for (pid, role) in &tree.members {
             if *role != Role::Scheduler {
                 continue;
             }
-            let Ok(text) = fs::read(proc_root.join(format!("{pid}/stat"))) else {
-                continue;
-            };
-            match Stat::parse(&text).map(|stat| stat.state) {
+            match files.stat(*pid).map(|stat| stat.state) {
                 Some('T' | 't') => found.stopped = true,
                 Some('D') => found.uninterruptible = true,
                 _ => {}

@@ -1,11 +1,10 @@
 //! One histogram of a page over its ranks and ways to answer. Its priorities are parts of the whole, the empty one too:
 //! requests without one.
 
-use super::marks::{Marks, identity};
+use super::marks::Marks;
 use super::ranks::Rank;
 use super::snapshot::Histogram;
 use crate::histogram::{Buckets, Counter};
-use crate::prometheus::Sample;
 
 /// Series of one histogram: far more than any server has, and few enough to look through.
 const MAX_SERIES: usize = 256;
@@ -42,8 +41,8 @@ impl Gathered {
         (self.used, self.last) = (0, 0);
     }
 
-    /// Adds a sample. Of a dp rank's pipeline stages and tensor ranks the first one counts.
-    pub fn add(&mut self, part: Part, sample: &Sample<'_>, marks: &Marks<'_>) {
+    /// Adds a sample of the series `identity`. Of a dp rank's pipeline stages and tensor ranks the first one counts.
+    pub fn add(&mut self, part: Part, value: f64, identity: u64, marks: &Marks<'_>) {
         let Some(series) = self.series(marks) else {
             return;
         };
@@ -56,13 +55,13 @@ impl Gathered {
         }
         let buckets = &mut series.buckets;
         match (part, marks.bound) {
-            (Part::Bucket, Some(bound)) => buckets.add(bound, sample.value),
+            (Part::Bucket, Some(bound)) => buckets.add(bound, value),
             (Part::Bucket, None) => {}
-            (Part::Sum, _) => buckets.sum = Some(buckets.sum.unwrap_or(0.0) + sample.value),
+            (Part::Sum, _) => buckets.sum = Some(buckets.sum.unwrap_or(0.0) + value),
             (Part::Count, _) => {
                 let count = buckets.count.get_or_insert_default();
-                count.total += sample.value;
-                count.series = count.series.wrapping_add(identity(sample.raw_labels()));
+                count.total += value;
+                count.series = count.series.wrapping_add(identity);
             }
         }
     }

@@ -107,6 +107,12 @@ impl ServerCollector {
             return Err(Finding::NotListening);
         };
         let at = server.http_address(address);
+        let asked = Instant::now();
+        let too_early = life.ask_again_at.is_some_and(|at| now < at);
+        let kept = life.client.as_ref().filter(|_| !too_early);
+        if let Some(answer) = kept.and_then(|client| client.get_over_kept(&mut self.body)) {
+            return self.judge_answer(tree, life, asked, answer);
+        }
         match self.listener(tree, at) {
             Listener::Own => {}
             Listener::None if at != address && self.listener(tree, address) == Listener::Own => {
@@ -133,7 +139,7 @@ impl ServerCollector {
                 )));
             }
         }
-        if life.ask_again_at.is_some_and(|at| now < at) {
+        if too_early {
             return Err(Finding::NoPage);
         }
         self.ask(tree, at, life)
@@ -154,6 +160,17 @@ impl ServerCollector {
         let asked = Instant::now();
         let client = life.client.insert(client);
         let answer = client.get(&mut self.body);
+        self.judge_answer(tree, life, asked, answer)
+    }
+
+    /// Reads the page, if that is the answer to what was `asked`.
+    fn judge_answer(
+        &mut self,
+        tree: &Tree,
+        life: &mut Life,
+        asked: Instant,
+        answer: anyhow::Result<u16>,
+    ) -> Result<Fetched, Finding> {
         let at = Instant::now();
         match answer {
             Ok(200) => {
@@ -170,7 +187,9 @@ impl ServerCollector {
                 return Err(Finding::NoPage);
             }
             Ok(status) => {
-                let why = format!("scraping {}: answered with status {status}", client.url());
+                let client = life.client.as_ref();
+                let url = client.map(Client::url).unwrap_or_default();
+                let why = format!("scraping {url}: answered with status {status}");
                 return Err(life.unreachable(&why));
             }
             Err(error) => {

@@ -1,7 +1,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use super::super::by_name;
@@ -17,6 +17,8 @@ struct Site {
     port: u16,
     answer: Arc<Mutex<(u16, String)>>,
     requests: Arc<AtomicUsize>,
+    /// Whether each answer ends its connection.
+    closes: Arc<AtomicBool>,
 }
 
 impl Site {
@@ -26,8 +28,10 @@ impl Site {
             port: listener.local_addr().unwrap().port(),
             answer: Arc::default(),
             requests: Arc::default(),
+            closes: Arc::default(),
         };
         let (answer, requests) = (Arc::clone(&site.answer), Arc::clone(&site.requests));
+        let closes = Arc::clone(&site.closes);
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let stream = stream.unwrap();
@@ -42,6 +46,9 @@ impl Site {
                     let len = page.len();
                     let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {len}\r\n\r\n");
                     (&stream).write_all((head + &page).as_bytes()).unwrap();
+                    if closes.load(Ordering::SeqCst) {
+                        break;
+                    }
                 }
             }
         });
@@ -238,9 +245,12 @@ fn a_port_that_nobody_listens_on_is_not_contacted() {
     assert_eq!(site.requests(), 0);
     rig.proc.listen(&[site.port]);
     assert_eq!(rig.state(5), "ready");
+    // Its connection is its own, whatever listens by now.
     rig.proc.listen(&[]);
-    assert_eq!(rig.state(10), "unreachable");
-    assert_eq!(site.requests(), 1);
+    site.closes.store(true, Ordering::SeqCst);
+    assert_eq!(rig.state(10), "ready");
+    assert_eq!(rig.state(15), "unreachable");
+    assert_eq!(site.requests(), 2);
 }
 
 #[test]

@@ -53,6 +53,63 @@ const INFERENCE: &[&str] = &[
     "/v1/systemone",
 ];
 
+/// Marks without what they borrow from a page: the key is kept apart, and the engine's type is the page's.
+#[derive(Clone, Copy, Debug)]
+pub struct Remembered {
+    rank: Rank,
+    ranked: bool,
+    one_priority: bool,
+    streaming: Option<bool>,
+    inference: bool,
+    post: bool,
+    status: Option<u8>,
+    bound: Option<f64>,
+    key: Option<usize>,
+}
+
+/// Keys remembered at most: pages of real servers have some dozens.
+const MAX_KEYS: usize = 1024;
+
+/// The keys of remembered marks, each once.
+#[derive(Clone, Debug, Default)]
+pub struct Keys(Vec<Box<str>>);
+
+impl Keys {
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    fn keep(&mut self, key: &str) -> Option<usize> {
+        let known = self.0.iter().rposition(|it| **it == *key);
+        if known.is_none() && self.0.len() < MAX_KEYS {
+            self.0.push(key.into());
+            return Some(self.0.len() - 1);
+        }
+        known
+    }
+}
+
+impl Remembered {
+    /// The marks again.
+    #[must_use]
+    pub fn recall<'a>(&self, keys: &'a Keys) -> Marks<'a> {
+        let key = self.key.and_then(|at| keys.0.get(at));
+        Marks {
+            rank: self.rank,
+            ranked: self.ranked,
+            one_priority: self.one_priority,
+            streaming: self.streaming,
+            bound: self.bound,
+            engine_type: None,
+            inference: self.inference,
+            post: self.post,
+            status: self.status,
+            key: key.map(|key| Cow::Borrowed(&**key)),
+        }
+    }
+}
+
 impl<'a> Marks<'a> {
     /// Reads the labels; `key` names the one that tells the metric's samples apart.
     #[must_use]
@@ -78,5 +135,25 @@ impl<'a> Marks<'a> {
             }
         }
         marks
+    }
+
+    /// What outlives the page; `None` where there are too many keys.
+    #[must_use]
+    pub fn remember(&self, keys: &mut Keys) -> Option<Remembered> {
+        let key = match self.key.as_deref() {
+            Some(key) => Some(keys.keep(key)?),
+            None => None,
+        };
+        Some(Remembered {
+            rank: self.rank,
+            ranked: self.ranked,
+            one_priority: self.one_priority,
+            streaming: self.streaming,
+            inference: self.inference,
+            post: self.post,
+            status: self.status,
+            bound: self.bound,
+            key,
+        })
     }
 }

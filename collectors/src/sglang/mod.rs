@@ -11,6 +11,7 @@ mod fallback;
 mod history;
 mod hit_rate;
 mod labels;
+mod layout;
 mod life;
 mod marks;
 mod measure;

@@ -1,139 +1,57 @@
 //! From the text of `/metrics` to a [`Snapshot`] and the [`Readings`] of the table. Allocates nothing once its
-//! buffers have grown.
+//! buffers have grown. A page with the lines of the one before, which is nearly every page, is followed along those:
+//! then only values are read.
 
-use super::buckets::{Gathered, Part};
-use super::marks::{Marks, identity};
+mod meaning;
+
+use super::buckets::Gathered;
+use super::layout::Layout;
+use super::marks::{Keys, Marks, Remembered, identity};
 use super::measure::Measure;
 use super::ranks::Ranked;
 use super::snapshot::Snapshot;
-use super::table::plan::{Family, PLAN};
+use super::table::plan::Family;
 use super::table::readings::{Counted, Readings};
-use super::unlisted::{Unlisted, is_known};
+use super::unlisted::Unlisted;
 use super::versions::Newest;
 use crate::histogram::Counter;
 use crate::prometheus::{Line, Lines, Sample};
+pub use meaning::own;
+use meaning::{Gauge, Meaning, Metric};
 
 /// Reads pages; keeps its buffers between them.
 #[derive(Clone, Debug, Default)]
 pub struct Reader {
+    sums: Sums,
+    layout: Layout<Known>,
+    keys: Keys,
+    /// What the page that was learnt says as a whole.
+    series: u32,
+    newest: Newest,
+    engine_type: Option<String>,
+}
+
+/// The samples of one page.
+#[derive(Clone, Debug, Default)]
+struct Sums {
     ranked: [Ranked; Gauge::COUNT],
     histograms: [Gathered; Measure::ALL.len()],
 }
 
-/// Metrics of the scheduler, which carry ranks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Gauge {
-    Running,
-    Queued,
-    Paused,
-    UsedTokens,
-    CapacityTokens,
-    Usage,
-    SecondPool,
-    AverageQueue,
-    EngineSeconds,
-    PrefillCompute,
-    PrefillCache,
-    Decode,
-    EffectiveInput,
-    EffectiveDevice,
-    EffectiveHost,
-    EffectiveStorage,
-}
-
-impl Gauge {
-    const COUNT: usize = Self::EffectiveStorage as usize + 1;
-}
-
-/// What a name means, apart from what the table makes of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Metric {
-    Ranked(Gauge),
-    RealtimeTokens,
-    EffectiveTokens,
-    PromptTokens,
-    GenerationTokens,
-    CachedTokens,
-    Requests,
-    HttpRequests,
-    HttpResponses,
-    HttpActive,
-    Histogram(Measure, Part),
-}
-
-fn metric(name: &str) -> Option<Metric> {
-    use Metric::Ranked;
-    Some(match name {
-        "num_running_reqs" => Ranked(Gauge::Running),
-        "num_queue_reqs" => Ranked(Gauge::Queued),
-        "num_paused_reqs" => Ranked(Gauge::Paused),
-        "num_used_tokens" => Ranked(Gauge::UsedTokens),
-        "max_total_num_tokens" => Ranked(Gauge::CapacityTokens),
-        "token_usage" => Ranked(Gauge::Usage),
-        "swa_token_usage" | "mamba_usage" => Ranked(Gauge::SecondPool),
-        "avg_request_queue_latency" => Ranked(Gauge::AverageQueue),
-        "scheduler_idle_seconds_total"
-        | "scheduler_stage_seconds_total"
-        | "forward_execution_seconds_total"
-        | "gpu_execution_seconds_total" => Ranked(Gauge::EngineSeconds),
-        "realtime_tokens_total" => Metric::RealtimeTokens,
-        "prefill_effective_tokens_total" => Metric::EffectiveTokens,
-        "prompt_tokens_total" => Metric::PromptTokens,
-        "generation_tokens_total" => Metric::GenerationTokens,
-        "cached_tokens_total" => Metric::CachedTokens,
-        "num_requests_total" => Metric::Requests,
-        "http_requests_total" => Metric::HttpRequests,
-        "http_responses_total" => Metric::HttpResponses,
-        "http_requests_active" => Metric::HttpActive,
-        _ => {
-            let (base, ending) = name.rsplit_once('_')?;
-            let part = match ending {
-                "bucket" => Part::Bucket,
-                "sum" => Part::Sum,
-                "count" => Part::Count,
-                _ => return None,
-            };
-            Metric::Histogram(Measure::named(base)?, part)
-        }
-    })
-}
-
-/// The name of one of SGLang's metrics without its prefix, which a router that passes its servers' pages on writes
-/// otherwise.
-pub fn own(name: &str) -> Option<&str> {
-    let rest = name.strip_prefix("sglang")?;
-    rest.strip_prefix([':', '_'])
-}
-
-/// What the samples of a name are for. Those of a family stand together: it is looked up once.
-#[derive(Clone, Copy, Default)]
-struct Meaning {
-    metric: Option<Metric>,
-    family: Option<&'static Family>,
-    key: Option<&'static str>,
-    unlisted: bool,
-    /// Whether it counts events, each under the priority that it has or under the empty one. Of gauges the empty
-    /// one is the total.
-    counts: bool,
-}
-
-impl Meaning {
-    fn of(name: &str) -> Self {
-        let (metric, family) = (metric(name), PLAN.family(name));
-        let key = match metric {
-            Some(Metric::RealtimeTokens | Metric::EffectiveTokens) => Some("mode"),
-            _ => family.and_then(|family| family.key),
-        };
-        Self {
-            metric,
-            family,
-            key,
-            unlisted: metric.is_none() && family.is_none() && !is_known(name),
-            counts: ["_total", "_sum", "_count", "_bucket"]
-                .iter()
-                .any(|ending| name.ends_with(ending)),
-        }
-    }
+/// What a line is, as far as it does not change between pages.
+#[derive(Clone, Copy, Debug)]
+enum Known {
+    /// A sample that nobody wants.
+    Ignored,
+    /// What no chart knows is read line by line.
+    Unlisted,
+    Sample {
+        metric: Option<Metric>,
+        family: Option<&'static Family>,
+        counts: bool,
+        marks: Remembered,
+        series: u64,
+    },
 }
 
 impl Reader {
@@ -145,70 +63,199 @@ impl Reader {
         readings: &mut Readings,
         unlisted: &mut Unlisted,
     ) {
+        if !self.follow(page, snapshot, readings, unlisted) {
+            self.learn(page, snapshot, readings, unlisted);
+        }
+        self.sums.finish(snapshot);
+    }
+
+    /// Reads a page with the lines of the one that was learnt; false if it is not one.
+    fn follow(
+        &mut self,
+        page: &[u8],
+        snapshot: &mut Snapshot,
+        readings: &mut Readings,
+        unlisted: &mut Unlisted,
+    ) -> bool {
+        let Self {
+            sums, layout, keys, ..
+        } = self;
+        sums.begin(snapshot, readings, unlisted);
+        let same = layout.follow(page, |known, line, value| match known {
+            Known::Ignored => {}
+            Known::Unlisted => add_unlisted(line, unlisted),
+            Known::Sample { .. } if value.is_nan() => {}
+            Known::Sample {
+                metric,
+                family,
+                counts,
+                marks,
+                series,
+            } => {
+                let meaning = Meaning {
+                    metric: *metric,
+                    family: *family,
+                    counts: *counts,
+                    ..Meaning::default()
+                };
+                let read = (value, *series);
+                sums.take(meaning, read, &marks.recall(keys), snapshot, readings);
+            }
+        });
+        if same {
+            snapshot.series = self.series;
+            snapshot.version = self.newest.version();
+            snapshot.supported = self.newest.is_supported();
+            if snapshot.engine_type != self.engine_type {
+                snapshot.engine_type.clone_from(&self.engine_type);
+            }
+        }
+        same
+    }
+
+    /// Reads any page, and remembers its lines.
+    fn learn(
+        &mut self,
+        page: &[u8],
+        snapshot: &mut Snapshot,
+        readings: &mut Readings,
+        unlisted: &mut Unlisted,
+    ) {
+        self.sums.begin(snapshot, readings, unlisted);
+        self.layout.begin();
+        self.keys.clear();
+        self.newest = Newest::default();
+        let (mut last, mut meaning, mut start) = ("", None, 0);
+        let mut lines = Lines::new(page);
+        while let Some(line) = lines.next() {
+            let text = &page[start..page.len() - lines.left()];
+            start += text.len();
+            let sample = match line {
+                Line::Sample(sample) => sample,
+                Line::Type { name, kind } => {
+                    unlisted.announce(name, kind);
+                    let of_ours = own(name).map(Meaning::of);
+                    let unlisted = of_ours.is_some_and(|meaning| meaning.unlisted);
+                    self.layout
+                        .add_text(text, unlisted.then_some(Known::Unlisted));
+                    continue;
+                }
+                Line::Help { .. } => {
+                    self.layout.add_text(text, None);
+                    continue;
+                }
+            };
+            if sample.name != last {
+                last = sample.name;
+                meaning = own(last).map(|name| {
+                    self.newest.see(name);
+                    (name, Meaning::of(name))
+                });
+            }
+            let known = meaning.map_or(Known::Ignored, |(name, meaning)| {
+                snapshot.series = snapshot.series.saturating_add(1);
+                self.take_new(name, meaning, &sample, snapshot, readings, unlisted)
+            });
+            self.layout.add_value(text, sample.value, known);
+        }
+        self.layout.add_text(&page[start..], None);
+        if lines.skipped() > 0 {
+            self.layout.give_up();
+        }
+        snapshot.skipped_lines = lines.skipped();
+        snapshot.version = self.newest.version();
+        snapshot.supported = self.newest.is_supported();
+        self.series = snapshot.series;
+        self.engine_type.clone_from(&snapshot.engine_type);
+    }
+
+    /// Takes a sample of a line that was not there before.
+    fn take_new(
+        &mut self,
+        name: &str,
+        meaning: Meaning,
+        sample: &Sample<'_>,
+        snapshot: &mut Snapshot,
+        readings: &mut Readings,
+        unlisted: &mut Unlisted,
+    ) -> Known {
+        let is_number = !sample.value.is_nan();
+        if meaning.unlisted {
+            if is_number {
+                unlisted.add(name, sample);
+            }
+            return Known::Unlisted;
+        }
+        if meaning.metric.is_none() && meaning.family.is_none() {
+            return Known::Ignored;
+        }
+        let marks = Marks::read(sample, meaning.key);
+        if let Some(engine_type) = &marks.engine_type
+            && is_number
+            && snapshot.engine_type.as_deref() != Some(&**engine_type)
+        {
+            snapshot.engine_type = Some(engine_type.clone().into_owned());
+        }
+        let series = identity(sample.raw_labels());
+        if is_number {
+            let read = (sample.value, series);
+            self.sums.take(meaning, read, &marks, snapshot, readings);
+        }
+        let Some(marks) = marks.remember(&mut self.keys) else {
+            self.layout.give_up();
+            return Known::Ignored;
+        };
+        Known::Sample {
+            metric: meaning.metric,
+            family: meaning.family,
+            counts: meaning.counts,
+            marks,
+            series,
+        }
+    }
+}
+
+/// Reads a line, or several of which the last is a sample, of a metric that no chart knows.
+fn add_unlisted(text: &[u8], unlisted: &mut Unlisted) {
+    for line in Lines::new(text) {
+        match line {
+            Line::Type { name, kind } => unlisted.announce(name, kind),
+            Line::Sample(sample) if !sample.value.is_nan() => {
+                let name = own(sample.name);
+                unlisted.add(name.unwrap_or(sample.name), &sample);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Sums {
+    /// Forgets the last page.
+    fn begin(&mut self, snapshot: &mut Snapshot, readings: &mut Readings, unlisted: &mut Unlisted) {
         snapshot.clear();
         readings.clear();
         unlisted.clear();
         self.ranked.iter_mut().for_each(Ranked::clear);
         self.histograms.iter_mut().for_each(Gathered::clear);
-        let (mut last, mut meaning, mut newest) = ("", None, Newest::default());
-        let mut lines = Lines::new(page);
-        for line in lines.by_ref() {
-            let sample = match line {
-                Line::Sample(sample) => sample,
-                Line::Type { name, kind } => {
-                    unlisted.announce(name, kind);
-                    continue;
-                }
-                Line::Help { .. } => continue,
-            };
-            if sample.name != last {
-                last = sample.name;
-                meaning = own(last).map(|name| {
-                    newest.see(name);
-                    (name, Meaning::of(name))
-                });
-            }
-            let Some((name, meaning)) = meaning else {
-                continue;
-            };
-            snapshot.series = snapshot.series.saturating_add(1);
-            if sample.value.is_nan() {
-                continue;
-            }
-            if meaning.unlisted {
-                unlisted.add(name, &sample);
-            } else if meaning.metric.is_some() || meaning.family.is_some() {
-                self.take(meaning, &sample, snapshot, readings);
-            }
-        }
-        snapshot.skipped_lines = lines.skipped();
-        snapshot.version = newest.version();
-        snapshot.supported = newest.is_supported();
-        self.finish(snapshot);
     }
 
     fn take(
         &mut self,
         meaning: Meaning,
-        sample: &Sample<'_>,
+        (value, series): (f64, u64),
+        marks: &Marks<'_>,
         snapshot: &mut Snapshot,
         readings: &mut Readings,
     ) {
-        let marks = Marks::read(sample, meaning.key);
-        if let Some(engine_type) = &marks.engine_type
-            && snapshot.engine_type.as_deref() != Some(&**engine_type)
-        {
-            snapshot.engine_type = Some(engine_type.clone().into_owned());
-        }
         if let Some(Metric::Histogram(measure, part)) = meaning.metric {
-            self.histograms[measure as usize].add(part, sample, &marks);
+            self.histograms[measure as usize].add(part, value, series, marks);
             return;
         }
         let counted = Counted {
             rank: marks.rank,
             one_priority: marks.one_priority && !meaning.counts,
-            value: sample.value,
-            series: identity(sample.raw_labels()),
+            value,
+            series,
         };
         let key = marks.key.as_deref().unwrap_or("");
         for target in meaning.family.into_iter().flat_map(|it| &it.targets) {
@@ -238,8 +285,8 @@ impl Reader {
             Metric::CachedTokens => add(&mut snapshot.cached_tokens, counted),
             Metric::Requests => add(&mut snapshot.requests, counted),
             Metric::HttpRequests => snapshot.counts_http = true,
-            Metric::HttpResponses => responses(&marks, counted, snapshot),
-            Metric::HttpActive => active(&marks, sample.value, snapshot),
+            Metric::HttpResponses => responses(marks, counted, snapshot),
+            Metric::HttpActive => active(marks, value, snapshot),
             Metric::Histogram(..) => {}
         }
     }

@@ -145,3 +145,65 @@ fn a_second_page_leaves_nothing_of_the_first() {
     assert!(snapshot.histogram(Measure::TimeToFirstToken).all.is_empty());
     assert_eq!(snapshot.generation_tokens, None);
 }
+
+/// `page` with other values, and one metric that nobody knows.
+fn changed(page: &[u8], by: usize) -> Vec<u8> {
+    let text = std::str::from_utf8(page).unwrap();
+    let mut out = String::new();
+    for (i, line) in text.lines().enumerate() {
+        match line.rsplit_once(' ') {
+            Some((series, value)) if !line.starts_with('#') => {
+                let value: f64 = value.parse().unwrap();
+                let value = value + (i % 7 * by) as f64 / 8.0;
+                out += &format!("{series} {value}\n");
+            }
+            _ => out += &format!("{line}\n"),
+        }
+    }
+    out += &format!(
+        "# TYPE sglang:strange_total counter\nsglang:strange_total{{kind=\"a\"}} {by}\n\
+         sglang:strange_total{{kind=\"b\"}} NaN\n"
+    );
+    out.into()
+}
+
+/// Whatever came before, a page reads as it does alone.
+#[test]
+fn a_page_that_is_followed_reads_as_one_that_is_not() {
+    let (mut reader, mut followed) = (Reader::default(), 0);
+    for (name, page) in fixtures::pages() {
+        let first = changed(&page, 0);
+        let without_a_line = |nth: usize| {
+            let lines = first.split_inclusive(|byte| *byte == b'\n').enumerate();
+            let lines = lines.filter(|(i, _)| i % 97 != nth);
+            lines
+                .flat_map(|(_, line)| line.to_vec())
+                .collect::<Vec<_>>()
+        };
+        let pages = [
+            first.clone(),
+            changed(&page, 1),
+            without_a_line(5),
+            changed(&page, 2),
+            changed(&page, 33),
+            page,
+        ];
+        for (i, page) in pages.iter().enumerate() {
+            let both = [&mut reader, &mut Reader::default()].map(|reader| {
+                let (mut readings, mut unlisted) = (Readings::default(), Unlisted::default());
+                let mut snapshot = Snapshot::default();
+                followed +=
+                    u32::from(reader.follow(page, &mut snapshot, &mut readings, &mut unlisted));
+                reader.read(page, &mut snapshot, &mut readings, &mut unlisted);
+                format!("{snapshot:?}\n{readings:?}\n{unlisted:?}")
+            });
+            assert!(both[0] == both[1], "page {i} of {name}");
+        }
+    }
+    let pages = u32::try_from(fixtures::pages().count()).unwrap();
+    // Of each capture the second page and the fifth at least.
+    assert!(
+        followed >= 2 * pages,
+        "{followed} pages of {pages} captures"
+    );
+}
