@@ -158,6 +158,11 @@ impl Scene {
         Settings::resolve(flags, &self.layers).context(Invalid)
     }
 
+    /// Waits until whoever changes something is done. Nothing is made: there may be nothing left.
+    fn settled(&self, verb: &str) -> Result<Option<Lock>> {
+        lock::take_existing(&self.paths.lock_file(), verb, lock::PATIENCE)
+    }
+
     /// For commands that change something: makes the home, and takes it for this command alone.
     fn take(&self, verb: &str) -> Result<Lock> {
         interrupt::catch();

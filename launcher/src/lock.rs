@@ -2,7 +2,7 @@
 //! leaves none behind.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::thread;
@@ -26,14 +26,30 @@ pub struct Lock {
 
 /// Takes the lock, waiting up to `patience` for its holder. `verb` is what others are told.
 pub fn take(path: &Path, verb: &str, patience: Duration) -> Result<Lock> {
-    let mut file = OpenOptions::new()
+    let file = open(path, true).with_context(|| format!("opening the lock {}", path.display()))?;
+    take_file(file, path, verb, patience)
+}
+
+/// The same where the home is still there; `uninstall` may have removed it.
+pub fn take_existing(path: &Path, verb: &str, patience: Duration) -> Result<Option<Lock>> {
+    match open(path, false) {
+        Ok(file) => take_file(file, path, verb, patience).map(Some),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("opening the lock {}", path.display())),
+    }
+}
+
+fn open(path: &Path, create: bool) -> std::io::Result<File> {
+    OpenOptions::new()
         .read(true)
         .write(true)
-        .create(true)
+        .create(create)
         .truncate(false)
         .mode(0o600)
         .open(path)
-        .with_context(|| format!("opening the lock {}", path.display()))?;
+}
+
+fn take_file(mut file: File, path: &Path, verb: &str, patience: Duration) -> Result<Lock> {
     let deadline = Instant::now() + patience;
     let mut told = false;
     loop {
@@ -80,6 +96,24 @@ fn holder(file: &mut File) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_home_that_was_removed_is_not_made_for_its_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        assert!(
+            take_existing(&path, "start", Duration::ZERO)
+                .unwrap()
+                .is_none()
+        );
+        assert!(!path.exists());
+        drop(take(&path, "start", Duration::ZERO).unwrap());
+        assert!(
+            take_existing(&path, "start", Duration::ZERO)
+                .unwrap()
+                .is_some()
+        );
+    }
 
     #[test]
     fn a_second_command_is_told_who_holds_the_lock() {

@@ -141,7 +141,7 @@ fn deliver(lab: &Lab, status: &str) -> Output {
 }
 
 fn next(messages: &Receiver<String>) -> String {
-    messages.recv_timeout(Duration::from_secs(20)).unwrap()
+    messages.recv_timeout(Duration::from_secs(120)).unwrap()
 }
 
 #[test]

@@ -15,7 +15,7 @@ use lab::{Lab, RUNS};
 fn on_a_small_disk(lab: &Lab, script: &str) -> (Option<i32>, String) {
     fs::create_dir_all(lab.path("home")).unwrap();
     let preamble = "home=$lab/home; mount -t tmpfs -o size=16m tmpfs $home; chmod 700 $home\n\
-         until_said() { for i in $(seq 150); do $launcher status >$lab/said 2>&1 || :; \
+         until_said() { for i in $(seq 600); do $launcher status >$lab/said 2>&1 || :; \
          grep -q \"$1\" $lab/said && return; sleep 0.2; done; cat $lab/said; echo \"never: $1\"; exit 9; }\n";
     lab.in_namespaces(&["--mount"], &(preamble.to_owned() + script))
 }
@@ -60,7 +60,7 @@ fn a_log_that_grows_without_bound_is_put_aside_while_netdata_runs() {
     let mut start = lab.start(&["--timeout", "20"]);
     let mut start = start.stderr(Stdio::null()).spawn().unwrap();
     let logs = lab.path("home/logs");
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(120);
     let names = || -> Vec<String> {
         let entries = fs::read_dir(&logs).into_iter().flatten().flatten();
         entries

@@ -43,7 +43,9 @@ pub(super) fn start(scene: &Scene, args: &StartArgs) -> Result<ExitCode> {
 
 /// It is gone. `stop` and `restart` hold the home meanwhile, and take the pid file away.
 fn gone(scene: &Scene, record: &Record) -> Result<ExitCode> {
-    let _lock = scene.take("start")?;
+    let Some(_lock) = scene.settled("start")? else {
+        return Ok(ExitCode::SUCCESS);
+    };
     match scene.instance.state()? {
         State::Stopped => Ok(ExitCode::SUCCESS),
         // Somebody has started it anew: that one is theirs.

@@ -103,7 +103,9 @@ fn attend(scene: &Scene, keeper: &Keeper) -> Result<End> {
             continue;
         }
         // `stop`, `restart` and `update` hold the home until they are done.
-        let _lock = scene.take("start")?;
+        let Some(_lock) = scene.settled("start")? else {
+            return Ok(End::Wanted);
+        };
         match scene.instance.state()? {
             State::Running(_) => {}
             _ if !keeper.is_wanted() => return Ok(End::Wanted),

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use super::service::Service;
-use super::{Scene, stop};
+use super::{Scene, keep, stop};
 use crate::cli::UninstallArgs;
 use crate::paths::{MACHINE, Paths};
 use crate::removal::Removal;
@@ -28,6 +28,7 @@ pub(super) fn run(scene: &Scene, args: &UninstallArgs) -> Result<ExitCode> {
             bail!("Netdata runs from this home on {host} too: launcher stop there first");
         }
         if !args.dry_run {
+            keep::forget(scene)?;
             out!("{}", stop::end(scene)?);
             Service::of(scene)?.remove_quietly()?;
         }
