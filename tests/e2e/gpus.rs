@@ -1,10 +1,11 @@
 //! What is charted of the simulated GPUs.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 
-use crate::lab::Lab;
+use crate::lab::{GPU_CONTEXTS, Lab};
 
 /// Charts at 1 s have filled a window of 20 s after this long.
 const SEVERAL_TICKS: Duration = Duration::from_secs(30);
@@ -64,6 +65,57 @@ pub fn move_or_hold(lab: &Lab) -> anyhow::Result<()> {
             "{id}: a simulated GPU is called {product:?}"
         );
         ensure!(labels["source"] == "rs.d", "{id}: labels are {labels}");
+    }
+    Ok(())
+}
+
+/// A record made inside the container names nobody, and plays back to the charts of the GPUs that it is of.
+pub fn are_recorded_and_played_back(lab: &Lab) -> anyhow::Result<()> {
+    lab.wait_until(SEVERAL_TICKS);
+    let record = lab.instance.home.join("gpus.record");
+    let path = record.to_str().context("a path that is no text")?;
+    let outcome = lab.instance.launcher(&["doctor", "--record", path])?;
+    ensure!(outcome.code == Some(0), "{}", outcome.text);
+    let text = std::fs::read_to_string(&record)?;
+    ensure!(text.starts_with("nvml-record 1\n"), "{text:.200}");
+    println!(
+        "a record of four GPUs: {} lines, {} KiB, in {:?}",
+        text.lines().count(),
+        text.len() / 1024,
+        outcome.took
+    );
+    let charts = lab.instance.api().charts()?;
+    let uuids = charts.values().filter_map(|chart| {
+        let uuid = chart["chart_labels"]["uuid"].as_str()?;
+        uuid.starts_with("GPU-").then(|| uuid.to_owned())
+    });
+    let mut names: BTreeSet<String> = uuids.collect();
+    ensure!(names.len() == 4, "{names:?}");
+    let ranks = lab.swinging.state()?;
+    let ranks = ranks["pids"]["schedulers"].as_array().context("no ranks")?;
+    names.extend(ranks.iter().map(|pid| format!("[{pid},")));
+    for name in &names {
+        ensure!(!text.contains(name), "{name} is in the record");
+    }
+    ensure!(
+        text.contains("_v3() 0 [5000000,"),
+        "no process was recorded"
+    );
+
+    let mut plugin = lab
+        .place
+        .command(lab.place.dist.join("lib/netdata-launcher/rs.d.plugin"));
+    let output = plugin
+        .args(["--once", "-m", "nvidia"])
+        .env("FAKE_NVML_SCENARIO", &record)
+        .env("LD_LIBRARY_PATH", lab.place.dist.join("simulated"))
+        .output()
+        .context("cannot run the plugin")?;
+    let played = String::from_utf8_lossy(&output.stdout).into_owned();
+    for context in GPU_CONTEXTS {
+        let of = |line: &&str| line.starts_with("CHART ") && line.contains(&format!("'{context}'"));
+        let count = played.lines().filter(of).count();
+        ensure!(count == 4, "{count} charts of {context} in {played}");
     }
     Ok(())
 }

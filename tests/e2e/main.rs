@@ -172,6 +172,10 @@ const SHARED: &[(&str, On<Lab>)] = &[
         "moving_gpu_charts_move_and_constant_ones_equal_their_source",
         gpus::move_or_hold,
     ),
+    (
+        "a_record_of_the_gpus_names_nobody_and_plays_back",
+        gpus::are_recorded_and_played_back,
+    ),
     ("moving_server_charts_move", servers::charts_move),
     (
         "a_server_without_metrics_has_its_state_and_processes",

@@ -196,12 +196,18 @@ const fn long(name: &'static str) -> Call {
 }
 
 const fn plain<T>(name: &'static str) -> Call {
-    call(name, Takes::Nothing, Gives::Plain(size_of::<T>()))
+    call(name, Takes::Nothing, Gives::Plain(fitting::<T>()))
+}
+
+/// The size of a structure, for which there must be room; else this does not compile.
+const fn fitting<T>() -> usize {
+    assert!(size_of::<T>() <= size_of::<Room>());
+    size_of::<T>()
 }
 
 /// A structure with its size and version in its first member, as nvml.h's NVML_STRUCT_VERSION.
 const fn versioned<T>(name: &'static str, version: u32) -> Call {
-    let size = size_of::<T>();
+    let size = fitting::<T>();
     call(
         name,
         Takes::Nothing,
