@@ -18,7 +18,7 @@ use crate::ports;
 use crate::process::Proc;
 use crate::settings::Listen;
 use charted::plain;
-pub use charted::{Gpu, Server, complete};
+pub use charted::{Awaited, Gpu, Server, awaited};
 pub use usage::Usage;
 pub use versions::Versions;
 

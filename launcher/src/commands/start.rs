@@ -21,7 +21,7 @@ use crate::others;
 use crate::ports;
 use crate::process::FileId;
 use crate::progress::Progress;
-use crate::report::{self, Versions};
+use crate::report::{self, Awaited, Versions};
 use crate::runtime::{Container, Runtime};
 use crate::settings::{DEFAULT_PORT, Gpu, Settings};
 use crate::snapshot;
@@ -30,8 +30,10 @@ use crate::start_log::{StartLog, Verdict};
 const POLL: Duration = Duration::from_millis(200);
 /// How often the plugin's newest value must have moved: once may be a leftover of the last run.
 const MOVES: usize = 2;
-/// More time for GPUs and servers, which are found only after the first charts.
-const SUMMARY: Duration = Duration::from_millis(1500);
+/// After the first charts: servers are found at once, if there are any.
+const FOR_SERVERS: Duration = Duration::from_millis(2500);
+/// The same: without its persistence daemon a driver takes 1 to 3 s to come up.
+const FOR_GPUS: Duration = Duration::from_millis(5000);
 /// Loading the plugin takes 0.3 s; unpacking the image first up to 15 s.
 const LOADING: Duration = Duration::from_secs(60);
 
@@ -277,13 +279,19 @@ impl Prepared {
                 if let Some(newest) = newest.filter(|newest| seen.last() != Some(newest)) {
                     seen.push(newest);
                 }
-                let moving = seen.len() > MOVES || !self.conf.plugin_enabled;
-                if moving {
+                if !self.conf.plugin_enabled {
+                    return Ok(());
+                }
+                if !seen.is_empty() {
                     let since = *found_at.get_or_insert_with(Instant::now);
                     let gpus = self.container.nvidia || self.container.library.is_some();
                     let gpus = gpus && self.settings.gpu != Gpu::Off;
-                    let complete = report::complete(&charts, gpus);
-                    if complete || since.elapsed() >= SUMMARY {
+                    let patience = match report::awaited(&charts, gpus) {
+                        Awaited::Nothing => Duration::ZERO,
+                        Awaited::Servers => FOR_SERVERS,
+                        Awaited::Gpus => FOR_GPUS,
+                    };
+                    if seen.len() > MOVES && since.elapsed() >= patience {
                         return Ok(());
                     }
                 }

@@ -20,6 +20,8 @@ use crate::settings::{DEFAULT_IMAGE, History, Listen};
 const AGAIN: Duration = Duration::from_secs(2);
 /// Clears the terminal and goes to its first line.
 const CLEAR: &[u8] = b"\x1b[H\x1b[2J";
+/// In /proc, where the NVIDIA driver is loaded.
+const DRIVER: &str = "driver/nvidia/version";
 const MIB: f64 = 1024.0 * 1024.0;
 const GIB: f64 = 1024.0 * MIB;
 
@@ -145,7 +147,7 @@ fn print(scene: &Scene, record: &Record, report: &Report) {
     for (name, lines) in [
         ("dashboard", report.urls.clone()),
         ("reachable", report::reach(listen, &scene.host, record.port)),
-        ("charted", charted(report)),
+        ("charted", charted(report, scene.proc.path(DRIVER).exists())),
         ("alerts", alerts(report)),
         ("cloud", cloud(scene, report)),
         ("uses", usage(&report.usage, history)),
@@ -193,14 +195,19 @@ fn state(scene: &Scene) -> Vec<String> {
     elsewhere.into_iter().collect()
 }
 
-fn charted(report: &Report) -> Vec<String> {
+/// `driver`: whether one is loaded.
+fn charted(report: &Report, driver: bool) -> Vec<String> {
     if let Some(error) = &report.api_error {
         return vec![format!("unknown: {error}")];
     }
     let mut lines = vec![];
     lines.extend(report.gpus.iter().map(gpu));
     if report.gpus.is_empty() {
-        lines.push("no NVIDIA GPU".to_owned());
+        let what = match driver {
+            true => "no GPU, although there is a driver: launcher doctor",
+            false => "no NVIDIA GPU",
+        };
+        lines.push(what.to_owned());
     }
     lines.extend(report.servers.iter().map(server));
     if report.servers.is_empty() {

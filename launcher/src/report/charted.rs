@@ -97,10 +97,27 @@ pub fn servers(charts: &[Chart], latest: &Latest) -> Vec<Server> {
     servers
 }
 
-/// Whether a start has nothing more to wait for: servers are charted, and GPUs where some are expected.
-pub fn complete(charts: &[Chart], gpus_expected: bool) -> bool {
+/// What a start may still wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// Everything is charted.
+    Nothing,
+    /// Servers, of which there may be none.
+    Servers,
+    /// GPUs, of which some are expected.
+    Gpus,
+}
+
+/// What is not charted yet.
+pub fn awaited(charts: &[Chart], gpus_expected: bool) -> Awaited {
     let some = |context| ours(charts, context).next().is_some();
-    some("sglang.server_state") && (!gpus_expected || some("nvidia_smi.gpu_utilization"))
+    if gpus_expected && !some("nvidia_smi.gpu_utilization") {
+        Awaited::Gpus
+    } else if !some("sglang.server_state") {
+        Awaited::Servers
+    } else {
+        Awaited::Nothing
+    }
 }
 
 /// What is not charted, and what to do about it.
@@ -213,6 +230,17 @@ mod tests {
             (Some(87.0), Some(431.0))
         );
         assert_eq!(gpus[0].temperature, None, "unknown is not 0");
+    }
+
+    #[test]
+    fn a_start_waits_for_gpus_where_some_are_expected_and_for_servers() {
+        let gpu = chart("nvidia_smi.a", "nvidia_smi.gpu_utilization", &[]);
+        let server = || chart("sglang_1.a", "sglang.server_state", &[]);
+        assert_eq!(awaited(&[], true), Awaited::Gpus);
+        assert_eq!(awaited(&[], false), Awaited::Servers);
+        assert_eq!(awaited(&[server()], true), Awaited::Gpus);
+        assert_eq!(awaited(&[server()], false), Awaited::Nothing);
+        assert_eq!(awaited(&[gpu, server()], true), Awaited::Nothing);
     }
 
     #[test]
