@@ -41,13 +41,11 @@ pub fn are_expected(place: &Place) -> anyhow::Result<()> {
     servers[2].tell("spoil redirect")?;
     let decoys = Decoys::start(place, "contacts")?;
     // Other programs' ports that a curious one might try: a router's metrics, Ollama, Netdata, the driver's exporter.
+    // The trace tells whether it does; others on this machine may.
     let tempting: Vec<_> = [29_000, 11_434, 19_999, 9_400, 8_000, 8_080, 30_000]
         .into_iter()
         .filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok())
         .collect();
-    for listener in &tempting {
-        listener.set_nonblocking(true)?;
-    }
     let seen: Vec<_> = servers.iter().collect();
     let conf = only(&seen);
     let fast = format!("{conf}update_every: 1\n");
@@ -121,8 +119,6 @@ pub fn are_expected(place: &Place) -> anyhow::Result<()> {
         load["/v1/loads"].as_u64() > Some(0),
         "no load was asked for: {load}"
     );
-    let tempted = tempting.iter().find(|it| it.accept().is_ok());
-    ensure!(tempted.is_none(), "{tempted:?} was contacted");
     ensure!(decoys.contacts()? == 0, "a decoy's port was contacted");
     eprintln!(
         "{connects} connects in {} s, {requests} requests, all to the ports {ports:?}; {} other ports watched",
