@@ -71,8 +71,20 @@ fn machines_that_share_a_home_are_kept_apart_by_their_names() {
     let states = states.filter(|entry| entry.file_name().to_str().unwrap().starts_with("on-"));
     assert_eq!(states.count(), 2, "each has a state of its own");
     assert_eq!(run(&["stop"]).0, Some(0));
-    assert_eq!(run(&["uninstall"]).0, Some(0));
-    assert!(!lab.path("home/state").exists());
+    // As by a machine that is gone.
+    fs::write(lab.path("home/netdata-gone.sif"), "").unwrap();
+    fs::write(lab.path("home/netdata-gone.pid"), "1\nhost=gone\n").unwrap();
+    let (code, text) = run(&["uninstall"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        text.contains("remove ") && text.contains("netdata-gone.pid"),
+        "{text}"
+    );
+    fs::remove_file(lab.path("home/netdata-gone.pid")).unwrap();
+    fs::remove_file(lab.path("home/.env")).unwrap();
+    let (code, text) = run(&["uninstall"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(!lab.path("home").exists(), "{text}");
 }
 
 #[test]

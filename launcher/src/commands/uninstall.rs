@@ -1,6 +1,7 @@
 //! `uninstall`: stops Netdata and removes everything the launcher made: what is left is what was there before
 //! the first start, and files that the user put into the home.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,8 +25,12 @@ pub(super) fn run(scene: &Scene, args: &UninstallArgs) -> Result<ExitCode> {
     let others = state_place::others(paths, &scene.host);
     if paths.home().exists() {
         let _lock = scene.take("uninstall")?;
-        if let Some(host) = runs_elsewhere(scene) {
-            bail!("Netdata runs from this home on {host} too: launcher stop there first");
+        if let Some((host, file)) = runs_elsewhere(scene) {
+            bail!(
+                "Netdata runs from this home on {host} too: launcher stop there first\n\
+                 (if that machine is gone, remove {})",
+                file.display()
+            );
         }
         if !args.dry_run {
             keep::forget(scene)?;
@@ -55,7 +60,9 @@ pub(super) fn run(scene: &Scene, args: &UninstallArgs) -> Result<ExitCode> {
 
 fn remove_home(paths: &Paths, keep_data: bool, removal: &mut Removal) -> Result<()> {
     removal.take(&paths.workspace(), "left by a pull that was killed")?;
-    removal.take(&paths.image(), "image")?;
+    for image in of_machines(paths, "sif").collect::<Vec<_>>() {
+        removal.take(&image, "image")?;
+    }
     removal.take(&paths.image_record(), "where the image came from")?;
     for (_, kept) in snapshot::images(paths) {
         removal.take(&kept, "from before an update")?;
@@ -89,17 +96,25 @@ fn remove_home(paths: &Paths, keep_data: bool, removal: &mut Removal) -> Result<
 }
 
 /// Another machine that runs something from this home, by its pid file.
-fn runs_elsewhere(scene: &Scene) -> Option<String> {
+fn runs_elsewhere(scene: &Scene) -> Option<(String, PathBuf)> {
     let own = scene.paths.pid_file();
-    let entries = fs::read_dir(scene.paths.home()).ok()?.flatten();
-    let mut hosts = entries.filter_map(|entry| {
-        let name = entry.file_name().into_string().ok()?;
-        let others = name.starts_with("netdata") && name.ends_with(".pid") && entry.path() != own;
-        let text = others.then(|| fs::read_to_string(entry.path()).ok())??;
+    let files = of_machines(&scene.paths, "pid").filter(|file| *file != own);
+    let mut hosts = files.filter_map(|file| {
+        let text = fs::read_to_string(&file).ok()?;
         let host = text.lines().find_map(|line| line.strip_prefix("host="))?;
-        (host != scene.host).then(|| host.to_owned())
+        (host != scene.host).then(|| (host.to_owned(), file))
     });
     hosts.next()
+}
+
+/// Files of the home that each machine may have one of: `netdata-HOST.EXTENSION`, and the one without a name.
+fn of_machines(paths: &Paths, extension: &str) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(paths.home()).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(move |path| {
+        let stem = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
+        path.extension().is_some_and(|found| found == extension)
+            && (stem == "netdata" || stem.starts_with("netdata-"))
+    })
 }
 
 /// What is still in the home.
