@@ -2,6 +2,7 @@
 //! and who listens on which port.
 
 mod files;
+mod newcomers;
 mod sock_diag;
 mod sockets;
 mod stat;

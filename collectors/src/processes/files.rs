@@ -10,6 +10,8 @@ use super::Stat;
 
 /// Longest `stat` is 400 bytes.
 const MAX_STAT: usize = 4096;
+/// Longest `status` is 2 KiB; only lists of processors and of memory nodes make it longer, behind what is wanted.
+pub(super) const MAX_STATUS: usize = 4096;
 /// What is asked for at first: most command lines are shorter.
 const FIRST: usize = 4096;
 
@@ -41,6 +43,16 @@ impl Files {
     /// `/proc/PID/stat`; `None` if the process has ended.
     pub fn stat(&mut self, pid: u32) -> Option<Stat<'_>> {
         Stat::parse(self.read(pid, "stat", MAX_STAT)?)
+    }
+
+    /// Whether the number is a process's and not a thread's, which has the same files.
+    pub fn is_process(&mut self, pid: u32) -> bool {
+        let Some(status) = self.read(pid, "status", MAX_STATUS) else {
+            return false;
+        };
+        let status = String::from_utf8_lossy(status);
+        let group = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
+        group.and_then(|group| group.trim().parse().ok()) == Some(pid)
     }
 
     /// The first `limit` bytes of a file of a process that may end at any moment: what cannot be read is not there.

@@ -11,6 +11,7 @@ use nix::dir::Dir;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
+use super::newcomers::{Among, Newcomers};
 use super::{Files, Stat};
 
 /// Age in seconds up to which a process is looked at again and again: helpers of an engine get their title up
@@ -75,6 +76,9 @@ pub struct ProcessTable<I> {
     identify: fn(cmdline: &[u8]) -> Option<I>,
     processes: BTreeMap<u32, Process<Option<I>>>,
     pass: u64,
+    newcomers: Newcomers,
+    /// Who is due for a look; kept for its memory.
+    due: Vec<u32>,
     ticks_per_second: u64,
     /// Clock ticks since boot at this pass; `None` if nobody knows.
     now_ticks: Option<u64>,
@@ -89,6 +93,8 @@ impl<I> ProcessTable<I> {
             identify,
             processes: BTreeMap::new(),
             pass: 0,
+            newcomers: Newcomers::default(),
+            due: vec![],
             ticks_per_second: ticks_per_second(),
             now_ticks: None,
         }
@@ -100,7 +106,8 @@ impl<I> ProcessTable<I> {
         self.files.root()
     }
 
-    /// Finds new processes, forgets those that ended, and refreshes the recognised ones.
+    /// Finds new processes, forgets those that ended, and refreshes the recognised ones. Strangers that ended are
+    /// forgotten within a minute.
     ///
     /// # Errors
     /// If the root cannot be listed.
@@ -109,6 +116,26 @@ impl<I> ProcessTable<I> {
         self.now_ticks = self
             .uptime_seconds()
             .map(|seconds| seconds * self.ticks_per_second);
+        match self.newcomers.look(self.files.root(), now) {
+            Among::All => self.list(now).inspect_err(|_| self.newcomers.forget())?,
+            Among::Numbers(numbers) => {
+                for pid in numbers {
+                    // Whoever had this number before is gone.
+                    self.processes.remove(&pid);
+                    if self.files.is_process(pid) {
+                        self.visit(pid, now);
+                    }
+                }
+                self.visit_known(now);
+            }
+        }
+        let pass = self.pass;
+        self.processes.retain(|_, process| process.pass == pass);
+        Ok(())
+    }
+
+    /// Visits whoever is there.
+    fn list(&mut self, now: Instant) -> io::Result<()> {
         let mut entries = Dir::open(
             self.root(),
             OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
@@ -125,9 +152,22 @@ impl<I> ProcessTable<I> {
                 self.visit(pid, now);
             }
         }
-        let pass = self.pass;
-        self.processes.retain(|_, process| process.pass == pass);
         Ok(())
+    }
+
+    /// Visits whom a look is due at; the others are taken to be there.
+    fn visit_known(&mut self, now: Instant) {
+        let mut due = std::mem::take(&mut self.due);
+        due.clear();
+        for known in self.processes.values_mut() {
+            if now >= known.look_again {
+                due.push(known.pid);
+            } else {
+                known.pass = self.pass;
+            }
+        }
+        due.iter().for_each(|pid| self.visit(*pid, now));
+        self.due = due;
     }
 
     /// The process `pid`.
@@ -254,131 +294,4 @@ fn pause(age: u64, slept: bool, pid: u32) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::users::tests::FakeProc;
-    use super::*;
-
-    fn identify(cmdline: &[u8]) -> Option<String> {
-        let text = String::from_utf8_lossy(cmdline);
-        text.starts_with("engine")
-            .then(|| text.trim_end_matches('\0').to_owned())
-    }
-
-    fn table(proc: &FakeProc) -> ProcessTable<String> {
-        ProcessTable::new(proc.path(), identify)
-    }
-
-    fn seconds(start: Instant, seconds: u64) -> Instant {
-        start + Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn a_scan_finds_the_living_and_leaves_out_zombies() {
-        let proc = FakeProc::new();
-        proc.process(10, 1, "a", 'S', &["engine"]);
-        proc.process(11, 10, "b", 'Z', &["engine"]);
-        let mut table = table(&proc);
-        table.scan(Instant::now()).unwrap();
-        let pids: Vec<_> = table.iter().map(|process| process.pid).collect();
-        assert_eq!(pids, [10]);
-        assert_eq!(table.get(10).unwrap().identity.as_deref(), Some("engine"));
-    }
-
-    #[test]
-    fn a_child_that_gets_its_title_late_is_recognised_late() {
-        let (proc, start) = (FakeProc::new(), Instant::now());
-        proc.process(10, 1, "python", 'S', &["python", "-c"]);
-        let mut table = table(&proc);
-        table.scan(start).unwrap();
-        assert_eq!(table.get(10).unwrap().identity, None);
-        proc.process(10, 1, "python", 'S', &["engine::helper"]);
-        table.scan(seconds(start, 100)).unwrap();
-        let identity = table.get(10).unwrap().identity.as_deref();
-        assert_eq!(identity, Some("engine::helper"));
-    }
-
-    #[test]
-    fn an_old_stranger_is_looked_at_only_every_minute() {
-        let (proc, start) = (FakeProc::new(), Instant::now());
-        proc.process(8, 1, "bash", 'S', &["bash"]);
-        proc.file("uptime", "1000.50 900.00\n");
-        let mut table = table(&proc);
-        table.scan(start).unwrap();
-        proc.process(8, 1, "engine", 'S', &["engine"]);
-        table.scan(seconds(start, 59)).unwrap();
-        assert_eq!(table.get(8).unwrap().identity, None);
-        table.scan(seconds(start, 61)).unwrap();
-        assert!(table.get(8).unwrap().identity.is_some());
-    }
-
-    #[test]
-    fn a_young_stranger_is_looked_at_the_more_rarely_the_older_it_is() {
-        let (proc, start) = (FakeProc::new(), Instant::now());
-        // Started at 1.08 s.
-        proc.process(8, 1, "bash", 'S', &["bash"]);
-        proc.file("uptime", "81.50 900.00\n");
-        let mut table = table(&proc);
-        table.scan(start).unwrap();
-        proc.process(8, 1, "engine", 'S', &["engine"]);
-        table.scan(seconds(start, 8)).unwrap();
-        assert_eq!(table.get(8).unwrap().identity, None);
-        table.scan(seconds(start, 9)).unwrap();
-        assert!(table.get(8).unwrap().identity.is_some());
-    }
-
-    #[test]
-    fn an_old_stranger_that_slept_is_looked_at_every_five_minutes_and_one_that_ran_at_once() {
-        let (proc, start) = (FakeProc::new(), Instant::now());
-        proc.file("uptime", "1000.50 900.00\n");
-        for pid in [8, 16] {
-            proc.process(pid, 1, "bash", 'S', &["bash"]);
-        }
-        let mut table = table(&proc);
-        table.scan(start).unwrap();
-        // One runs and becomes an engine under its old name; of the other we pretend that it can without running.
-        for pid in [8, 16] {
-            proc.file(&format!("{pid}/cmdline"), "engine\0");
-        }
-        let started = |pid: u32| 100 + u64::from(pid);
-        proc.stat(8, 1, "bash", 'S', started(8), (7, 0), 0);
-        table.scan(seconds(start, 61)).unwrap();
-        assert!(table.get(8).unwrap().identity.is_some());
-        assert_eq!(table.get(16).unwrap().identity, None);
-        // It runs, too, and its next look finds it.
-        proc.stat(16, 1, "bash", 'S', started(16), (7, 0), 0);
-        table.scan(seconds(start, 360)).unwrap();
-        assert_eq!(table.get(16).unwrap().identity, None);
-        table.scan(seconds(start, 361)).unwrap();
-        assert!(table.get(16).unwrap().identity.is_some());
-    }
-
-    #[test]
-    fn a_pid_that_is_anothers_by_now_is_another_process() {
-        let (proc, start) = (FakeProc::new(), Instant::now());
-        proc.file("uptime", "1000.50 900.00\n");
-        proc.process(10, 1, "a", 'S', &["engine"]);
-        let mut table = table(&proc);
-        table.scan(start).unwrap();
-        proc.started(10, 1, "a", 'S', &["stranger"], 999);
-        table.scan(seconds(start, 4)).unwrap();
-        assert_eq!(table.get(10).unwrap().identity, None);
-        assert_eq!(table.get(10).unwrap().start_ticks, 999);
-    }
-
-    #[test]
-    fn a_process_that_ended_is_forgotten() {
-        let (proc, start) = (FakeProc::new(), Instant::now());
-        proc.process(10, 1, "a", 'S', &["engine"]);
-        let mut table = table(&proc);
-        table.scan(start).unwrap();
-        proc.remove(10);
-        table.scan(seconds(start, 4)).unwrap();
-        assert_eq!(table.iter().count(), 0);
-    }
-
-    #[test]
-    fn a_root_that_is_not_there_is_an_error() {
-        let mut table = ProcessTable::new(Path::new("/nonexistent"), identify);
-        assert!(table.scan(Instant::now()).is_err());
-    }
-}
+mod tests;

@@ -4,9 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Files;
+use super::files::MAX_STATUS;
 
-/// Longest `status` is 2 KiB; only lists of processors and of memory nodes make it longer, behind what is wanted.
-const MAX_STATUS: usize = 4096;
 /// What the kernel shows for every user that is not mapped into our user namespace.
 const OVERFLOW_UID: u32 = 65534;
 
