@@ -184,8 +184,8 @@ fn what_is_kept_comes_back_after_a_crash_and_stays_away_after_a_stop() {
     };
     until("it runs", || lab.run(&["status"]).0 == Some(0));
     let first = pid().unwrap();
-    // A restart is no crash.
-    assert_eq!(lab.run(&["restart"]).0, Some(0));
+    // A restart is no crash, and its flags hold from then on.
+    assert_eq!(lab.run(&["restart", "--hostname", "renamed"]).0, Some(0));
     let second = pid().unwrap();
     assert_ne!(first, second);
     nix::sys::signal::killpg(
@@ -195,6 +195,10 @@ fn what_is_kept_comes_back_after_a_crash_and_stays_away_after_a_stop() {
     .unwrap();
     until("it runs again", || {
         pid().is_some_and(|pid| pid != second) && lab.run(&["status"]).0 == Some(0)
+    });
+    assert!(lab.run(&["config"]).1.contains("--hostname renamed"));
+    until("the trouble is over", || {
+        !lab.run(&["service", "status"]).1.contains("failed")
     });
     assert_eq!(lab.run(&["stop"]).0, Some(0));
     let output = keeper.wait_with_output().unwrap();

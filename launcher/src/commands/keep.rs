@@ -1,9 +1,9 @@
 //! `start --keep`: stays, and starts Netdata again after a crash, with pauses that grow: for systemd and cron. A file
-//! says who keeps it and what went wrong last; `stop` removes it, and that is the end.
+//! says who keeps it; `stop` removes it, and that is the end.
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,20 +26,21 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 const RAN_WELL: Duration = Duration::from_secs(600);
 
 /// At boot nobody says again what was said at the last start: that it is closed to other machines, for one.
-pub(super) fn run(scene: &Scene, flags: &StartFlags) -> Result<ExitCode> {
-    let flags = flags.clone().or(restart::remembered(scene));
-    keep(scene, &flags, &mut Pauses::new(FIRST_PAUSE))
-}
-
-fn keep(scene: &Scene, flags: &StartFlags, pauses: &mut Pauses) -> Result<ExitCode> {
+pub(super) fn run(scene: &Scene, given: &StartFlags) -> Result<ExitCode> {
     let keeper = Keeper::begin(scene)?;
+    let mut pauses = Pauses::new(FIRST_PAUSE);
     loop {
         let began = Instant::now();
-        let failed = match start::run(scene, flags) {
-            Ok(_) => match attend(scene, &keeper)? {
-                End::Wanted => return Ok(ExitCode::SUCCESS),
-                End::Crash => "Netdata has ended by itself: launcher logs".to_owned(),
-            },
+        // Of the last start, which may have been a `restart` meanwhile.
+        let flags = given.clone().or(restart::remembered(scene));
+        let failed = match start::run(scene, &flags) {
+            Ok(_) => {
+                keeper.note(None)?;
+                match attend(scene, &keeper)? {
+                    End::Wanted => return Ok(ExitCode::SUCCESS),
+                    End::Crash => "Netdata has ended by itself: launcher logs".to_owned(),
+                }
+            }
             // These stay as they are however often it is tried.
             Err(error) if interrupt::is_set() || error.is::<Invalid>() => {
                 keeper.end();
@@ -50,7 +51,7 @@ fn keep(scene: &Scene, flags: &StartFlags, pauses: &mut Pauses) -> Result<ExitCo
         let pause = pauses.next(began.elapsed());
         tell!("error: {failed}");
         tell!("starting it again in {} s", pause.as_secs());
-        keeper.note(&failed)?;
+        keeper.note(Some(&failed))?;
         if !sleep(pause, &keeper) {
             return stopped(scene, &keeper);
         }
@@ -140,14 +141,20 @@ fn sleep(pause: Duration, keeper: &Keeper) -> bool {
     true
 }
 
-/// Who keeps this home's Netdata: the pid on the first line, what went wrong last on the others.
+/// Who keeps this home's Netdata, by a file with its pid. What went wrong last is in another one, so that nothing but
+/// its beginning ever writes the first: `stop` removes it for good.
 struct Keeper {
     path: PathBuf,
+    trouble: PathBuf,
     pid: String,
 }
 
 fn file(scene: &Scene) -> PathBuf {
     scene.paths.generated("kept-by")
+}
+
+fn trouble_file(scene: &Scene) -> PathBuf {
+    scene.paths.generated("kept-trouble")
 }
 
 impl Keeper {
@@ -156,14 +163,20 @@ impl Keeper {
         interrupt::catch();
         let keeper = Self {
             path: file(scene),
+            trouble: trouble_file(scene),
             pid: std::process::id().to_string(),
         };
-        keeper.note("")?;
+        files::write_private(&keeper.path, format!("{}\n", keeper.pid).as_bytes())?;
+        keeper.note(None)?;
         Ok(keeper)
     }
 
-    fn note(&self, failed: &str) -> Result<()> {
-        files::write_private(&self.path, format!("{}\n{failed}\n", self.pid).as_bytes())
+    /// What went wrong last; None once it runs.
+    fn note(&self, failed: Option<&str>) -> Result<()> {
+        match failed {
+            Some(failed) => files::write_private(&self.trouble, failed.as_bytes()),
+            None => remove(&self.trouble),
+        }
     }
 
     /// Whether nobody has said `stop`, and nobody else keeps it.
@@ -189,8 +202,12 @@ impl Keeper {
 
 /// Ends the keeping; what runs is left alone.
 pub(super) fn forget(scene: &Scene) -> Result<()> {
-    let path = file(scene);
-    match fs::remove_file(&path) {
+    remove(&file(scene))
+}
+
+/// A missing one is removed already.
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("removing {}", path.display()))
         }
@@ -200,9 +217,9 @@ pub(super) fn forget(scene: &Scene) -> Result<()> {
 
 /// Why it does not run although somebody keeps it: what went wrong last, on one line.
 pub(super) fn trouble(scene: &Scene) -> Option<String> {
-    let text = fs::read_to_string(file(scene)).ok()?;
-    let (pid, failed) = text.split_once('\n')?;
-    scene.proc.get(pid.parse().ok()?)?;
+    let pid = fs::read_to_string(file(scene)).ok()?;
+    scene.proc.get(pid.trim().parse().ok()?)?;
+    let failed = fs::read_to_string(trouble_file(scene)).ok()?;
     let failed = failed.lines().next()?.trim();
     let plain: String = failed.chars().filter(|c| !c.is_control()).collect();
     (!plain.is_empty()).then_some(plain)
