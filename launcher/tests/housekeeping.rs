@@ -194,6 +194,30 @@ fn doctor_names_what_is_wrong_and_what_to_do() {
 }
 
 #[test]
+fn doctor_blames_a_wrong_setting_and_nothing_else_for_it() {
+    let lab = Lab::new(RUNS, STAYS);
+    let mut command = lab.command(&["doctor", "--json"]);
+    let output = command
+        .env("LAUNCHER_BINDS", "/does/not/exist:/x")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let row = |id: &str| {
+        let mut rows = rows.as_array().unwrap().iter();
+        rows.find(|row| row["id"] == id).unwrap().clone()
+    };
+    assert_eq!(row("settings")["level"], "FAIL");
+    assert_eq!(row("noexec")["level"], "SKIP");
+    let settings = row("settings");
+    let found = settings["found"].as_str().unwrap();
+    assert!(
+        found.contains("LAUNCHER_BINDS") && found.contains("/does/not/exist does not exist"),
+        "{found}"
+    );
+}
+
+#[test]
 fn a_report_holds_no_secret() {
     let lab = Lab::new(RUNS, STAYS);
     fs::create_dir_all(lab.path("home/logs")).unwrap();
