@@ -90,7 +90,9 @@ pub fn one_of_eight() {
     // And back.
     let cleared = plugin.becomes(&whole);
     plugin.wait_for_gpus(cleared, [3]);
-    assert!(plugin.logged(cleared, "every GPU is read again").is_some());
+    plugin.wait_for("word of its return", 10, |plugin| {
+        plugin.logged(cleared, "every GPU is read again").is_some()
+    });
     plugin.wait_for("end of the child", 10, |plugin| plugin.children() == 0);
 }
 

@@ -36,7 +36,9 @@ pub fn handle_hangs() {
     );
     let cleared = plugin.becomes(&whole);
     plugin.wait_for_gpus(cleared, 0..3);
-    assert!(plugin.logged(cleared, "every GPU is read again").is_some());
+    plugin.wait_for("word of its return", 10, |plugin| {
+        plugin.logged(cleared, "every GPU is read again").is_some()
+    });
     plugin.wait_for("end of the child", 10, |plugin| plugin.children() == 0);
     plugin.wait_for("end of the chart without a name", 30, |plugin| {
         plugin.defined(&state).unwrap().obsolete
