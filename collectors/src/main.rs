@@ -6,6 +6,8 @@
 
 #[cfg(feature = "count-allocations")]
 mod allocations;
+#[cfg(test)]
+mod apps_groups;
 mod args;
 mod check;
 mod config;
