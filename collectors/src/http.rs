@@ -7,8 +7,8 @@ mod secret;
 use std::fmt;
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
@@ -23,6 +23,10 @@ const INPUT_BUFFER_BYTES: usize = 32 * 1024;
 /// A buffer for a body that is this much larger than the last body is given back: one page that was far too long
 /// is no reason to hold so much for ever.
 const SPARE_BYTES: usize = 256 * 1024;
+/// A body longer than this is read while no other such one is: real pages are shorter, and servers that send without
+/// end hold little together. Each has its time, so that nobody waits for long.
+const LONG_BYTES: usize = 1024 * 1024;
+static LONG: Mutex<()> = Mutex::new(());
 /// How much a body grows by, at least and at most.
 const STEP_BYTES: usize = 32 * 1024;
 const MAX_STEP_BYTES: usize = 512 * 1024;
@@ -219,8 +223,11 @@ impl Client {
 /// Reads into `body` to the end. Unlike `read_to_end` it never holds much more than was read: `max_body` is far
 /// above what is usual, and its double would be memory for a page that is thrown away.
 fn read_all(reader: &mut impl Read, body: &mut Vec<u8>, max_body: usize) -> io::Result<()> {
-    let mut filled = 0;
+    let (mut filled, mut turn) = (0, None);
     let outcome = loop {
+        if filled >= LONG_BYTES && turn.is_none() {
+            turn = Some(LONG.lock().unwrap_or_else(PoisonError::into_inner));
+        }
         if filled == body.len() {
             let more = (filled / 2).clamp(STEP_BYTES, MAX_STEP_BYTES);
             let more = more.min(max_body.saturating_sub(filled) + 1);
@@ -235,6 +242,10 @@ fn read_all(reader: &mut impl Read, body: &mut Vec<u8>, max_body: usize) -> io::
         }
     };
     body.truncate(filled);
+    if outcome.is_err() {
+        // While it is still its turn: the next one would hold as much beside it.
+        *body = Vec::new();
+    }
     outcome
 }
 

@@ -86,6 +86,42 @@ fn a_long_body_is_given_back_with_the_next() {
 }
 
 #[test]
+fn a_long_body_waits_until_no_other_is_read() {
+    let turn = LONG.lock().unwrap();
+    let (ends, ended) = mpsc::channel();
+    let read = thread::spawn(move || {
+        let (page, mut body) = (vec![b'x'; LONG_BYTES + 1], vec![]);
+        let outcome = read_all(&mut &page[..], &mut body, 2 * LONG_BYTES);
+        ends.send(()).unwrap();
+        (outcome.is_ok(), body.len())
+    });
+    // Shorter ones are read meanwhile.
+    let mut body = vec![];
+    read_all(&mut &b"short"[..], &mut body, 2 * LONG_BYTES).unwrap();
+    assert_eq!(body, b"short");
+    assert!(ended.try_recv().is_err());
+    drop(turn);
+    assert_eq!(read.join().unwrap(), (true, LONG_BYTES + 1));
+}
+
+#[test]
+fn a_body_that_breaks_off_holds_no_memory() {
+    let broken = io::Cursor::new(vec![b'x'; 4 * STEP_BYTES]).chain(Broken);
+    let mut body = vec![];
+    assert!(read_all(&mut { broken }, &mut body, 2 * LONG_BYTES).is_err());
+    assert_eq!(body.capacity(), 0);
+}
+
+/// Fails when it is read.
+struct Broken;
+
+impl Read for Broken {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::other("broken"))
+    }
+}
+
+#[test]
 fn a_body_above_the_cap_is_an_error() {
     let (address, _heads) = serve(vec![answer("200 OK", &"x".repeat(1025))]);
     let error = client(address).get(&mut vec![]).unwrap_err().to_string();
