@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use harness::instance::only;
 use harness::place::Place;
 use harness::server::Server;
 use harness::wait_for;
@@ -65,7 +66,11 @@ pub fn measure(place: &Place, seconds: u64) -> anyhow::Result<Figures> {
         .collect::<anyhow::Result<Vec<_>>>()?;
     let conf = place.dir.join("sixteen");
     place.make_dir(&conf.join("rs.d"))?;
-    place.write(&conf.join("rs.d/sglang.conf"), "update_every: 1\n")?;
+    // Not what else is on this machine.
+    let own = only(&servers.iter().collect::<Vec<_>>());
+    place.write(&conf.join("rs.d/servers.conf"), &own)?;
+    let every = format!("{own}update_every: 1\n");
+    place.write(&conf.join("rs.d/sglang.conf"), &every)?;
     let plugin = Plugin::start(place, &conf)?;
     wait_for("scrapes of every server", Duration::from_secs(60), || {
         for server in &servers {
