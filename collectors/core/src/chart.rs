@@ -171,6 +171,15 @@ impl ChartRef {
             Self::Made(chart) => chart.view(),
         }
     }
+
+    /// Whether both are the very same, not only equal.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Known(one), Self::Known(other)) => std::ptr::eq(*one, *other),
+            (Self::Made(one), Self::Made(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
 }
 
 impl From<&'static Chart> for ChartRef {

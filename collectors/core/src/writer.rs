@@ -1,19 +1,19 @@
 //! Frames to protocol text: definitions when something new appears, values on every tick, obsoletion when
 //! something is gone. Owns all quoting, so nothing a process says about itself becomes a command.
 
+mod defined;
 mod definition;
 mod words;
 
-use std::collections::HashMap;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::chart::{Algorithm, ChartRef, Dim, Instance};
 use crate::frame::{Frame, Recorded};
 use crate::module::Settings;
+use defined::{Charts, Defined, DefinedDim};
 use definition::Definition;
-use words::{MAX_ID_BYTES, unique_id};
+use words::MAX_ID_BYTES;
 
 /// Ticks without being begun after which a chart is obsoleted.
 const OBSOLETE_AFTER_TICKS: u64 = 10;
@@ -29,30 +29,10 @@ pub struct Writer {
     heatmaps: bool,
     settings: Settings,
     host_told: bool,
-    charts: HashMap<String, Defined>,
+    charts: Charts,
     tick: u64,
     out: Vec<u8>,
     id: String,
-}
-
-/// A chart as the agent knows it.
-struct Defined {
-    chart: ChartRef,
-    instance: Arc<Instance>,
-    update_every: u32,
-    dims: Vec<DefinedDim>,
-    last_begin: Option<Instant>,
-    last_seen: u64,
-}
-
-struct DefinedDim {
-    /// As the agent knows it: clean, and unique within the chart.
-    id: String,
-    /// As it is recorded, where that is something else.
-    raw: Option<String>,
-    dim: Dim,
-    last_value: u64,
-    sent: bool,
 }
 
 impl Writer {
@@ -66,7 +46,7 @@ impl Writer {
             heatmaps,
             settings: Settings::default(),
             host_told: false,
-            charts: HashMap::new(),
+            charts: Charts::default(),
             tick: 0,
             out: Vec::new(),
             id: String::new(),
@@ -83,8 +63,8 @@ impl Writer {
     #[must_use]
     pub fn defined(&self) -> (usize, usize) {
         (
-            self.charts.len(),
-            self.charts.values().map(|chart| chart.dims.len()).sum(),
+            self.charts.iter().len(),
+            self.charts.iter().map(|chart| chart.dims.len()).sum(),
         )
     }
 
@@ -92,8 +72,8 @@ impl Writer {
     pub fn write(&mut self, frame: &Frame, update_every: u32, now: Instant) -> &[u8] {
         self.out.clear();
         self.tick += 1;
-        for recorded in frame.charts() {
-            self.write_chart(&recorded, update_every, now);
+        for (place, recorded) in frame.charts().enumerate() {
+            self.write_chart(place, &recorded, update_every, now);
         }
         self.obsolete_vanished();
         self.address();
@@ -118,14 +98,14 @@ impl Writer {
     /// The text that obsoletes every chart: the job ends.
     pub fn obsolete_all(&mut self) -> &[u8] {
         self.out.clear();
-        for (id, defined) in self.charts.drain() {
+        for defined in std::mem::take(&mut self.charts).iter() {
             let line = Definition {
                 plugin: self.plugin,
                 module: &self.module,
                 heatmaps: self.heatmaps,
                 settings: &self.settings,
             };
-            line.chart(&mut self.out, &id, &defined, "obsolete");
+            line.chart(&mut self.out, defined, "obsolete");
         }
         self.address();
         &self.out
@@ -136,7 +116,53 @@ impl Writer {
         if keep { &[] } else { self.obsolete_all() }
     }
 
-    fn write_chart(&mut self, recorded: &Recorded<'_>, update_every: u32, now: Instant) {
+    /// The chart of the frame's `place`.
+    fn write_chart(
+        &mut self,
+        place: usize,
+        recorded: &Recorded<'_>,
+        update_every: u32,
+        now: Instant,
+    ) {
+        let known = recorded.values().any(|(_, value)| value.is_some());
+        if !self.charts.is_at(place, recorded) && !self.find(place, recorded, known) {
+            return;
+        }
+        let Some(defined) = self.charts.at(place) else {
+            return;
+        };
+        if std::mem::replace(&mut defined.last_seen, self.tick) == self.tick {
+            // Of two things with one name, which differed in characters that an id cannot have.
+            log::debug!("a second {} of one tick is not sent", defined.id);
+            return;
+        }
+        if !known {
+            return;
+        }
+        let instance = recorded.instance();
+        let relabelled =
+            !Arc::ptr_eq(&defined.instance, instance) && *defined.instance != **instance;
+        // The same, but found faster the next time.
+        defined.instance = Arc::clone(instance);
+        let redefine = defined.update_every != update_every || relabelled;
+        defined.update_every = update_every;
+        if !redefine && defined.values(&mut self.out, recorded, self.tick, now) {
+            return;
+        }
+        defined.learn_names(recorded, self.tick);
+        let definition = Definition {
+            plugin: self.plugin,
+            module: &self.module,
+            heatmaps: self.heatmaps,
+            settings: &self.settings,
+        };
+        definition.whole(&mut self.out, defined, &self.job);
+        defined.values(&mut self.out, recorded, self.tick, now);
+    }
+
+    /// Finds the chart of the frame's `place` by its id, or begins it if something is `known` of it; says whether it is
+    /// there.
+    fn find(&mut self, place: usize, recorded: &Recorded<'_>, known: bool) -> bool {
         let (chart, instance) = (recorded.chart(), recorded.instance());
         self.id.clear();
         self.id.extend([
@@ -146,57 +172,29 @@ impl Writer {
             chart.id,
             &instance.suffix,
         ]);
-        let known = recorded.values().any(|(_, value)| value.is_some());
-        if !self.charts.contains_key(&self.id) {
-            if !is_chart_id(&self.id) {
-                log::debug!("a {} is not sent: Netdata takes no such id", chart.context);
-                return;
-            }
-            if !known {
-                return;
-            }
-            let dims = chart.dims.iter().filter(|dim| !dim.optional);
-            let defined = Defined {
-                chart: recorded.chart_ref().clone(),
-                instance: Arc::clone(instance),
-                update_every: 0,
-                dims: dims
-                    .map(|dim| DefinedDim::new(dim.id, *dim, self.tick, &[]))
-                    .collect(),
-                last_begin: None,
-                last_seen: 0,
-            };
-            self.charts.insert(self.id.clone(), defined);
+        if self.charts.put_at(place, &self.id) {
+            return true;
         }
-        let Some(defined) = self.charts.get_mut(&self.id) else {
-            return;
-        };
-        if std::mem::replace(&mut defined.last_seen, self.tick) == self.tick {
-            // Of two things with one name, which differed in characters that an id cannot have.
-            log::debug!("a second {} of one tick is not sent", self.id);
-            return;
+        if !is_chart_id(&self.id) {
+            log::debug!("a {} is not sent: Netdata takes no such id", chart.context);
+            return false;
         }
         if !known {
-            return;
+            return false;
         }
-        let relabelled =
-            !Arc::ptr_eq(&defined.instance, instance) && *defined.instance != **instance;
-        let redefine = defined.update_every != update_every || relabelled;
-        if redefine {
-            defined.instance = Arc::clone(instance);
-            defined.update_every = update_every;
-        }
-        let named_anew = defined.learn_names(recorded, self.tick);
-        if redefine || named_anew {
-            let definition = Definition {
-                plugin: self.plugin,
-                module: &self.module,
-                heatmaps: self.heatmaps,
-                settings: &self.settings,
-            };
-            definition.whole(&mut self.out, &self.id, defined, &self.job);
-        }
-        defined.values(&mut self.out, &self.id, recorded, self.tick, now);
+        let dims = chart.dims.iter().filter(|dim| !dim.optional);
+        self.charts.add(Defined {
+            id: self.id.clone(),
+            chart: recorded.chart_ref().clone(),
+            instance: Arc::clone(instance),
+            update_every: 0,
+            dims: dims
+                .map(|dim| DefinedDim::new(dim.id, *dim, self.tick, &[]))
+                .collect(),
+            last_begin: None,
+            last_seen: 0,
+        });
+        self.charts.put_at(place, &self.id)
     }
 
     fn obsolete_vanished(&mut self) {
@@ -207,9 +205,9 @@ impl Writer {
             heatmaps: self.heatmaps,
             settings: &self.settings,
         };
-        self.charts.retain(|id, defined| {
+        self.charts.retain(|defined| {
             if tick - defined.last_seen >= OBSOLETE_AFTER_TICKS {
-                definition.chart(out, id, defined, "obsolete");
+                definition.chart(out, defined, "obsolete");
                 return false;
             }
             let known = defined.chart.view().dims;
@@ -218,7 +216,7 @@ impl Writer {
                     && !known.iter().any(|known| known.id == dim.name())
             };
             if defined.dims.iter().any(gone) {
-                definition.chart(out, id, defined, "");
+                definition.chart(out, defined, "");
                 defined
                     .dims
                     .iter()
@@ -228,105 +226,6 @@ impl Writer {
             }
             true
         });
-    }
-}
-
-impl Defined {
-    /// Adds the dimensions that this tick names for the first time; says whether there were any.
-    fn learn_names(&mut self, recorded: &Recorded<'_>, tick: u64) -> bool {
-        let before = self.dims.len();
-        for (position, (name, value)) in recorded.values().enumerate() {
-            if value.is_none() || self.place_of(name, position).is_some() {
-                continue;
-            }
-            match recorded.chart().dim(name) {
-                Some(dim) => {
-                    let new = DefinedDim::new(name, dim, tick, &self.dims);
-                    self.dims.push(new);
-                }
-                None => log::debug!("chart {} has no dimension {name}", recorded.chart().context),
-            }
-        }
-        self.dims.len() > before
-    }
-
-    /// Where the dimension of that name is. Names mostly come in the order in which they were learnt.
-    fn place_of(&self, name: &str, position: usize) -> Option<usize> {
-        match self.dims.get(position) {
-            Some(dim) if dim.name() == name => Some(position),
-            _ => self.dims.iter().position(|dim| dim.name() == name),
-        }
-    }
-
-    fn values(
-        &mut self,
-        out: &mut Vec<u8>,
-        id: &str,
-        recorded: &Recorded<'_>,
-        tick: u64,
-        now: Instant,
-    ) {
-        out.extend_from_slice(b"BEGIN ");
-        out.extend_from_slice(id.as_bytes());
-        if let Some(last) = self.last_begin.replace(now) {
-            let elapsed_us = now.saturating_duration_since(last).as_micros().max(1);
-            out.push(b' ');
-            put_integer(out, i64::try_from(elapsed_us).unwrap_or(i64::MAX));
-        }
-        out.push(b'\n');
-        self.dims.iter_mut().for_each(|dim| dim.sent = false);
-        for (position, (name, value)) in recorded.values().enumerate() {
-            let Some(value) = value else { continue };
-            let Some(at) = self.place_of(name, position) else {
-                continue;
-            };
-            let dim = &mut self.dims[at];
-            let steps = (value * f64::from(dim.dim.precision)).round();
-            // Beyond this a double no longer holds every integer, and Netdata would store nonsense.
-            if dim.sent || steps.abs() >= 9e18 {
-                continue;
-            }
-            dim.sent = true;
-            dim.last_value = tick;
-            out.extend_from_slice(b"SET '");
-            out.extend_from_slice(dim.id.as_bytes());
-            out.extend_from_slice(b"' = ");
-            put_integer(out, steps as i64);
-            out.push(b'\n');
-        }
-        out.extend_from_slice(b"END\n");
-    }
-}
-
-impl DefinedDim {
-    fn new(name: &str, dim: Dim, tick: u64, others: &[Self]) -> Self {
-        let id = unique_id(name, |id| others.iter().any(|other| other.id == id));
-        Self {
-            raw: (id != name).then(|| name.to_owned()),
-            id,
-            dim,
-            last_value: tick,
-            sent: false,
-        }
-    }
-
-    /// As it is recorded.
-    fn name(&self) -> &str {
-        self.raw.as_deref().unwrap_or(&self.id)
-    }
-
-    fn define(&self, out: &mut Vec<u8>, options: &str) {
-        let algorithm = match self.dim.algorithm {
-            Algorithm::Absolute => "absolute",
-            Algorithm::Incremental => "incremental",
-        };
-        let (id, multiplier, divisor) = (&self.id, self.dim.multiplier, self.dim.precision);
-        put(
-            out,
-            format_args!(
-                "DIMENSION '{id}' '{id}' {algorithm} {multiplier} {divisor} '{options}'\n"
-            ),
-        );
     }
 }
 

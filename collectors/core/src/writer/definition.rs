@@ -3,8 +3,9 @@
 use crate::chart::{Kind, LabelSource};
 use crate::module::{Host, Settings};
 
+use super::defined::Defined;
+use super::put;
 use super::words::{quoted, quoted_label};
-use super::{Defined, put};
 
 /// Writes definitions.
 pub(super) struct Definition<'a> {
@@ -16,8 +17,8 @@ pub(super) struct Definition<'a> {
 
 impl Definition<'_> {
     /// Chart, labels, variables and dimensions.
-    pub(super) fn whole(&self, out: &mut Vec<u8>, id: &str, defined: &Defined, job: &str) {
-        self.chart(out, id, defined, "");
+    pub(super) fn whole(&self, out: &mut Vec<u8>, defined: &Defined, job: &str) {
+        self.chart(out, defined, "");
         for label in &defined.instance.labels {
             put(out, format_args!("CLABEL "));
             quoted_label(out, &label.key);
@@ -42,8 +43,8 @@ impl Definition<'_> {
     }
 
     /// The chart's own line.
-    pub(super) fn chart(&self, out: &mut Vec<u8>, id: &str, defined: &Defined, options: &str) {
-        let chart = defined.chart.view();
+    pub(super) fn chart(&self, out: &mut Vec<u8>, defined: &Defined, options: &str) {
+        let (id, chart) = (&defined.id, defined.chart.view());
         put(out, format_args!("CHART {id} ''"));
         for field in [chart.title, chart.units, chart.family, chart.context] {
             out.push(b' ');

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::chart::{Chart, Kind};
+use crate::chart::{Chart, Dim, Instance, Kind};
 
 /// What the agent gives a meaning, and what it might trip over.
 const HOSTILE: &[&str] = &[

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::chart::{Chart, Instance, Kind};
+use crate::chart::{Chart, Dim, Instance, Kind};
 use crate::module::Host;
 
 static POWER: Chart = Chart {

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::chart::{Chart, Instance, Kind};
+use crate::chart::{Chart, Dim, Instance, Kind};
 
 static POWER: Chart = Chart {
     id: "power_draw",
@@ -265,5 +265,38 @@ fn numbers_are_written_as_any_formatter_writes_them() {
         let mut out = vec![];
         put_integer(&mut out, number);
         assert_eq!(String::from_utf8(out).unwrap(), number.to_string());
+    }
+}
+
+#[test]
+fn charts_in_another_order_keep_their_values_and_their_definitions() {
+    let mut writer = Writer::new("rs.d", "m", "j", false);
+    let gpus: Vec<Arc<Instance>> = ["a", "b", "c"]
+        .map(|id| Arc::new(Instance::new("t", &format!("{id}_"))))
+        .into();
+    let mut now = Instant::now();
+    for (tick, order) in [[0, 1, 2], [0, 1, 2], [2, 0, 1], [1, 1, 2], [0, 1, 2]]
+        .iter()
+        .enumerate()
+    {
+        let mut frame = Frame::default();
+        for gpu in order {
+            let value = u32::try_from(*gpu).map(f64::from).unwrap();
+            frame.chart(&POWER, &gpus[*gpu]).set("power_draw", value);
+        }
+        let text = String::from_utf8(writer.write(&frame, 1, now).to_vec()).unwrap();
+        now += Duration::from_secs(1);
+        assert_eq!(text.contains("CHART "), tick == 0, "{text}");
+        for (gpu, name) in ["a", "b", "c"].iter().enumerate() {
+            let begun = text.matches(&format!("BEGIN t.{name}_power_draw")).count();
+            assert_eq!(begun, usize::from(order.contains(&gpu)), "{text}");
+            if begun == 1 {
+                let (_, values) = text
+                    .split_once(&format!("BEGIN t.{name}_power_draw"))
+                    .unwrap();
+                let set = values.lines().nth(1).unwrap();
+                assert_eq!(set, format!("SET 'power_draw' = {}", gpu * 1000));
+            }
+        }
     }
 }
