@@ -64,7 +64,7 @@ const ALONE: &[(&str, Alone)] = &[
         binaries::need_glibc_2_28,
     ),
     (
-        "a_tick_of_eight_gpus_costs_200_us_and_a_third_of_the_process_lists",
+        "a_tick_of_eight_gpus_costs_no_millisecond_and_a_third_of_the_process_lists",
         cost::of_eight_gpus,
     ),
     (
