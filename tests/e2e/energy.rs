@@ -23,6 +23,8 @@ const CONSTANT_W: f64 = 200.0;
 const WINDOW_S: f64 = 60.0;
 /// Of what is charted.
 const TOLERANCE: f64 = 0.02;
+/// Points of a minute.
+const MINUTE: u64 = 60;
 
 /// The value of one dimension and when it was written, Unix time.
 type Point = (f64, f64);
@@ -201,24 +203,10 @@ pub fn of_a_known_ramp(lab: &Lab) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Over half a minute, what servers are charged with on a board and what nobody is are together what the board drew.
+/// Over a minute, what servers are charged with on a board and what nobody is are together what the board drew.
 pub fn of_boards_is_all_charted(lab: &Lab) -> anyhow::Result<()> {
-    lab.wait_until(Duration::from_secs(75));
+    lab.wait_until(Duration::from_secs(90));
     let api = lab.instance.api();
-    let mean = |id: &str, dims: Option<&str>| -> anyhow::Result<f64> {
-        let series = api.series(id, 30)?;
-        let names: Vec<_> = series
-            .dims
-            .iter()
-            .filter(|name| dims.is_none_or(|only| *name == only))
-            .collect();
-        let mut sum = 0.0;
-        for name in names {
-            let values = series.values(name)?;
-            sum += values.iter().sum::<f64>() / values.len().max(1) as f64;
-        }
-        Ok(sum)
-    };
     let boards = api.ids_of("inference.unattributed_energy")?;
     ensure!(boards.len() == 4, "boards: {boards:?}");
     let powers = api.ids_of("inference.gpu_power")?;
@@ -226,17 +214,39 @@ pub fn of_boards_is_all_charted(lab: &Lab) -> anyhow::Result<()> {
         let gpu = board
             .trim_start_matches("inference.")
             .trim_end_matches("unattributed_energy");
-        let drawn = mean(&format!("nvidia.{gpu}power"), Some("average"))?;
-        let mut charged = mean(board, None)?;
         let of_it: Vec<_> = powers.iter().filter(|id| id.contains(gpu)).collect();
         ensure!(!of_it.is_empty(), "no server on {gpu}");
-        for id in of_it {
-            charged += mean(id, None)?;
+        let power = api.series(&format!("nvidia.{gpu}power"), MINUTE)?;
+        let power: BTreeMap<i64, _> = power.dim("average")?.into_iter().collect();
+        let mut charged: BTreeMap<i64, Option<f64>> = BTreeMap::new();
+        for id in of_it.into_iter().chain([board]) {
+            let series = api.series(id, MINUTE)?;
+            for (at, values) in &series.points {
+                // Where one of them has a gap, their sum is unknown.
+                let whole = (0..series.dims.len())
+                    .filter(|dim| series.points.iter().any(|(_, all)| all[*dim].is_some()))
+                    .map(|dim| values[dim])
+                    .sum::<Option<f64>>();
+                let sum = charged.entry(*at).or_insert(Some(0.0));
+                *sum = sum.zip(whole).map(|(sum, more)| sum + more);
+            }
         }
-        eprintln!("{gpu}: drawn {drawn:.1} W, charted {charged:.1} W");
+        let both: Vec<(f64, f64)> = charged
+            .iter()
+            .filter_map(|(at, charged)| power.get(at).copied().flatten().zip(*charged))
+            .collect();
+        ensure!(both.len() >= 30, "{gpu}: only {} points", both.len());
+        let drawn: f64 = both.iter().map(|(drawn, _)| drawn).sum();
+        let charged: f64 = both.iter().map(|(_, charged)| charged).sum();
+        let of_them = both.len() as f64;
+        eprintln!(
+            "{gpu}: drawn {:.1} W, charted {:.1} W, in {of_them} points",
+            drawn / of_them,
+            charged / of_them
+        );
         ensure!(
             (charged / drawn - 1.0).abs() <= TOLERANCE,
-            "{gpu}: {charged} W of {drawn} W"
+            "{gpu}: {charged} J of {drawn} J"
         );
     }
     Ok(())

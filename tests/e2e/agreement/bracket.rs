@@ -15,8 +15,8 @@ const AROUND_S: f64 = 2.5;
 const AT_MOST_AROUND_S: f64 = 4.5;
 /// Where a reader paused for longer, nobody knows what it would have read.
 const LONGEST_PAUSE_S: f64 = 2.0;
-/// Readings of processes are up to their own interval older.
-pub const PROCESSES_EVERY_S: f64 = 5.0;
+/// Readings of processes are up to their own interval older, which a busy machine doubles.
+pub const PROCESSES_EVERY_S: f64 = 10.0;
 /// Period of the simulated load's fastest wave.
 const WAVE_S: f64 = 5.3;
 /// Points one second apart, each interpolated between two readings, cut a peak of the load's fastest wave

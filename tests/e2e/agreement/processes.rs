@@ -47,19 +47,25 @@ pub fn agree(lab: &Lab, reader: &str, uuid: &str, readings: &[Value]) -> anyhow:
     Ok(agreed)
 }
 
-/// The titles of the pids read that still run.
+/// The titles of the pids read: as they were then, where the reader tells it, or as they are if they still run.
 fn titles(readings: &[Value]) -> BTreeMap<String, String> {
-    let pids: BTreeSet<_> = readings
+    let mut titles = BTreeMap::new();
+    let rows = readings
         .iter()
-        .filter_map(|reading| reading["processes"].as_object())
-        .flat_map(|rows| rows.keys().cloned())
-        .collect();
-    let title = |pid: &String| {
-        let words = Process::new(pid.parse().ok()?).ok()?.cmdline().ok()?;
-        let title = words.first()?.split(' ').next()?.to_owned();
-        Some((pid.clone(), title))
-    };
-    pids.iter().filter_map(title).collect()
+        .filter_map(|reading| reading["processes"].as_object());
+    for (pid, row) in rows.flatten() {
+        if titles.contains_key(pid) {
+            continue;
+        }
+        let now = || {
+            let words = Process::new(pid.parse().ok()?).ok()?.cmdline().ok()?;
+            Some(words.first()?.split(' ').next()?.to_owned())
+        };
+        if let Some(title) = row["title"].as_str().map(str::to_owned).or_else(now) {
+            titles.insert(pid.clone(), title);
+        }
+    }
+    titles
 }
 
 /// The sum of a title's dimensions, one for each user.

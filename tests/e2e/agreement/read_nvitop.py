@@ -8,7 +8,13 @@ from nvitop import Device
 
 
 def process(process):
-    return {"memory": process.gpu_memory(), "sm": process.gpu_sm_utilization()}
+    read = {"memory": process.gpu_memory(), "sm": process.gpu_sm_utilization()}
+    try:
+        with open(f"/proc/{process.pid}/cmdline") as file:
+            read["title"] = file.read().split("\0")[0].split(" ")[0] or None
+    except OSError:
+        pass  # It has ended meanwhile.
+    return read
 
 
 def read(device):

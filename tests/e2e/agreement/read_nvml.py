@@ -11,6 +11,16 @@ def text(value):
     return value.decode() if isinstance(value, bytes) else value
 
 
+def process(row):
+    read = {"memory": row.usedGpuMemory or 0}
+    try:
+        with open(f"/proc/{row.pid}/cmdline") as file:
+            read["title"] = file.read().split("\0")[0].split(" ")[0] or None
+    except OSError:
+        pass  # It has ended meanwhile.
+    return read
+
+
 def read(device):
     memory = n.nvmlDeviceGetMemoryInfo(device, version=n.nvmlMemory_v2)
     use = n.nvmlDeviceGetUtilizationRates(device)
@@ -45,7 +55,7 @@ def read(device):
         "uncorrected": n.nvmlDeviceGetTotalEccErrors(device, 1, 0),
         "energy": n.nvmlDeviceGetTotalEnergyConsumption(device),
         "processes": {
-            row.pid: {"memory": row.usedGpuMemory or 0}
+            row.pid: process(row)
             for row in n.nvmlDeviceGetComputeRunningProcesses(device)
         },
     }
