@@ -160,6 +160,18 @@ const ALONE: &[(&str, Alone)] = &[
     ),
 ];
 
+/// On the same, while no other test's servers are on its GPUs.
+const UNDISTURBED: &[(&str, On<Lab>)] = &[
+    (
+        "energy_of_a_board_is_all_charted_somewhere",
+        energy::of_boards_is_all_charted,
+    ),
+    (
+        "independent_readers_agree_with_what_was_charted",
+        agreement::independent_readers,
+    ),
+];
+
 /// On four simulated GPUs and three servers.
 const SHARED: &[(&str, On<Lab>)] = &[
     ("the_parts_are_real", reality::parts_are_real),
@@ -192,14 +204,6 @@ const SHARED: &[(&str, On<Lab>)] = &[
     (
         "energy_per_token_is_that_of_a_known_ramp_and_known_counters",
         energy::of_a_known_ramp,
-    ),
-    (
-        "energy_of_a_board_is_all_charted_somewhere",
-        energy::of_boards_is_all_charted,
-    ),
-    (
-        "independent_readers_agree_with_what_was_charted",
-        agreement::independent_readers,
     ),
     (
         "nobody_contacts_a_schedulers_socket_or_polls_health",
@@ -263,7 +267,9 @@ fn main() {
         .test_threads
         .get_or_insert(SHARED.len() + PLAYED.len() + ALONE_AT_ONCE);
     if arguments.list {
-        let all = alone(FIRST, None).chain(trials(None));
+        let all = alone(FIRST, None)
+            .chain(undisturbed(None))
+            .chain(trials(None));
         libtest_mimic::run(&arguments, all.collect()).exit();
     }
     let place = match Place::prepare() {
@@ -290,10 +296,12 @@ fn main() {
         })
     };
     let first = libtest_mimic::run(&arguments, alone(FIRST, Some(&lab)).collect());
+    let undisturbed = libtest_mimic::run(&arguments, undisturbed(Some(&lab)).collect());
     let conclusion = libtest_mimic::run(&arguments, trials(Some(&lab)));
     drop(lab);
     if !conclusion.has_failed() {
-        first.exit();
+        first.exit_if_failed();
+        undisturbed.exit();
     }
     conclusion.exit();
 }
@@ -357,6 +365,10 @@ fn side_by_side<T: 'static>(
                 .map_err(|error| failed(&error))
         })
     })
+}
+
+fn undisturbed(setting: Option<&Arc<Setting>>) -> impl Iterator<Item = Trial> {
+    side_by_side(UNDISTURBED, setting, |setting| &setting.lab)
 }
 
 fn trials(setting: Option<&Arc<Setting>>) -> Vec<Trial> {
