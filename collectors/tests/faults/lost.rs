@@ -96,7 +96,9 @@ pub fn reset_required() {
     plugin.wait_for("word of it", 10, |plugin| {
         plugin.state(gone, "gpu-1") == Some("reset_required")
     });
-    std::thread::sleep(Duration::from_secs(5));
+    // Long enough for its handle to be asked for again, which the driver refuses, too.
+    std::thread::sleep(Duration::from_secs(13));
+    assert_eq!(plugin.state(gone, "gpu-1"), Some("reset_required"));
     let reset = plugin.becomes(&whole);
     plugin.wait_for_gpus(reset, 0..3);
     plugin.wait_for("word that it is well", 10, |plugin| {

@@ -107,6 +107,13 @@ impl Counts {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{name} {count}");
         }
-        let _ = fs::write(path, text);
+        // Whole or not at all, for whoever reads meanwhile; where only the file itself may be written, as it comes.
+        let new = format!("{path}.new");
+        if fs::write(&new, &text)
+            .and_then(|()| fs::rename(&new, &path))
+            .is_err()
+        {
+            let _ = fs::write(path, text);
+        }
     }
 }

@@ -168,6 +168,7 @@ impl Devices {
                         NvmlError::NoPermission
                             if !known.iter().any(|(_, gpu)| gpu.id.index == index) => {}
                         NvmlError::GpuLost => silent.push((index, State::Lost)),
+                        NvmlError::ResetRequired => silent.push((index, State::ResetRequired)),
                         _ => silent.push((index, State::Stale)),
                     }
                     refusal = Some(error);
@@ -277,6 +278,12 @@ impl Gpu {
         if state != before {
             say(&self.id.uuid, before, state, why);
         }
+    }
+
+    /// Notes the state of a GPU of which NVML gives no handle, whatever that is.
+    pub(super) fn is_unheard(&mut self, state: State) {
+        self.forget_readings();
+        self.becomes(state, None);
     }
 
     /// What was read before says nothing about a GPU that is gone.

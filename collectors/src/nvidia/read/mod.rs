@@ -245,7 +245,7 @@ impl Reader {
                 continue;
             }
             let Some(handle) = entry.handle else {
-                gpu.becomes(entry.unheard, None);
+                gpu.is_unheard(entry.unheard);
                 entry.fast.reset();
                 entry.idle.reset();
                 entry.links.reset();

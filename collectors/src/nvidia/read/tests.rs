@@ -172,6 +172,25 @@ fn a_gpu_that_wants_a_reset_says_so() {
 }
 
 #[test]
+fn a_gpu_that_wants_a_reset_and_gives_no_handle_either_still_says_so() {
+    let mut simulated = Simulated::new(TWO);
+    let mut reader = simulated.open().unwrap();
+    simulated.read(&mut reader, 0).unwrap();
+    simulated.becomes(&with(
+        TWO,
+        "faults: [{call: 'nvmlDevice*', gpu: 1, code: 16}]",
+    ));
+    for seconds in [1, 11, 21] {
+        let gpus = simulated.read(&mut reader, seconds).unwrap();
+        assert_eq!(states(&gpus), [State::Ok, State::ResetRequired]);
+        assert_eq!(gpus[1].fast, Default::default());
+    }
+    simulated.becomes(TWO);
+    let gpus = simulated.read(&mut reader, 31).unwrap();
+    assert_eq!(states(&gpus), [State::Ok, State::Ok]);
+}
+
+#[test]
 fn a_gpu_that_leaves_is_forgotten_and_the_rest_keep_their_names() {
     let mut simulated = Simulated::new(TWO);
     let mut reader = simulated.open().unwrap();
