@@ -16,6 +16,7 @@ pub struct Frame {
     entries: Vec<Entry>,
     values: Vec<Value>,
     names: String,
+    every: u32,
 }
 
 #[derive(Debug)]
@@ -23,6 +24,7 @@ struct Entry {
     chart: ChartRef,
     instance: Arc<Instance>,
     values: Range<usize>,
+    every: u32,
 }
 
 #[derive(Debug)]
@@ -37,6 +39,13 @@ impl Frame {
         self.entries.clear();
         self.values.clear();
         self.names.clear();
+        self.every = 0;
+    }
+
+    /// The charts begun from now on are recorded every `seconds` only, where that is longer than the job's
+    /// interval; until [`Frame::clear`]. Those of every tick come first, so that each finds its place again.
+    pub fn every(&mut self, seconds: u32) {
+        self.every = seconds;
     }
 
     /// Begins `chart` for `instance`; set its values on what is returned. The same chart and instance
@@ -47,6 +56,7 @@ impl Frame {
             chart: chart.into(),
             instance: Arc::clone(instance),
             values: start..start,
+            every: self.every,
         });
         Recorder { frame: self }
     }
@@ -112,6 +122,12 @@ impl<'a> Recorded<'a> {
     #[must_use]
     pub fn chart_ref(&self) -> &'a ChartRef {
         &self.entry.chart
+    }
+
+    /// Its own interval in seconds, if that is longer than the job's.
+    #[must_use]
+    pub fn every(&self) -> u32 {
+        self.entry.every
     }
 
     /// What it is about.

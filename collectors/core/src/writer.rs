@@ -15,7 +15,7 @@ use defined::{Charts, Defined, DefinedDim};
 use definition::Definition;
 use words::MAX_ID_BYTES;
 
-/// Ticks without being begun after which a chart is obsoleted.
+/// Ticks without being begun, those at which it could be, after which a chart is obsoleted.
 const OBSOLETE_AFTER_TICKS: u64 = 10;
 /// Ticks without a value after which a dimension named while running is obsoleted. Longer than a
 /// chart's: processes come and go, and each return costs a definition.
@@ -73,9 +73,10 @@ impl Writer {
         self.out.clear();
         self.tick += 1;
         for (place, recorded) in frame.charts().enumerate() {
-            self.write_chart(place, &recorded, update_every, now);
+            let every = recorded.every().max(update_every);
+            self.write_chart(place, &recorded, every, now);
         }
-        self.obsolete_vanished();
+        self.obsolete_vanished(update_every);
         self.address();
         &self.out
     }
@@ -197,8 +198,10 @@ impl Writer {
         self.charts.put_at(place, &self.id)
     }
 
-    fn obsolete_vanished(&mut self) {
+    fn obsolete_vanished(&mut self, update_every: u32) {
         let (tick, out) = (self.tick, &mut self.out);
+        let ticks =
+            |defined: &Defined| u64::from((defined.update_every / update_every.max(1)).max(1));
         let definition = Definition {
             plugin: self.plugin,
             module: &self.module,
@@ -206,13 +209,14 @@ impl Writer {
             settings: &self.settings,
         };
         self.charts.retain(|defined| {
-            if tick - defined.last_seen >= OBSOLETE_AFTER_TICKS {
+            let ticks = ticks(defined);
+            if tick - defined.last_seen >= OBSOLETE_AFTER_TICKS.saturating_mul(ticks) {
                 definition.chart(out, defined, "obsolete");
                 return false;
             }
             let known = defined.chart.view().dims;
             let gone = |dim: &DefinedDim| {
-                tick - dim.last_value >= OBSOLETE_DIM_AFTER_TICKS
+                tick - dim.last_value >= OBSOLETE_DIM_AFTER_TICKS.max(2 * ticks)
                     && !known.iter().any(|known| known.id == dim.name())
             };
             if defined.dims.iter().any(gone) {

@@ -136,7 +136,10 @@ impl Discover for Gpus {
             };
             let collector = GpuCollector {
                 watch: Watch::open(settings, host_probe, watch::this_program())?,
-                instances: Instances::new(options.held_idle_after.get()),
+                instances: Instances::new(
+                    options.processes_every.get(),
+                    options.held_idle_after.get(),
+                ),
                 gpu_usage,
                 inference,
                 twice: Twice::new(Instant::now()),

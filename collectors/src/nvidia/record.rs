@@ -15,6 +15,7 @@ use super::charts::{
     TEMPERATURE_LIMITS, TEMPERATURE_MARGIN, TEMPERATURE_MARGIN_LIMITS, THROTTLE, WARMER_THAN_PEERS,
 };
 use super::peers::Beside;
+use super::read::SLOW_EVERY;
 use super::record_board;
 use super::record_health;
 use super::record_links::{self, MigCharted};
@@ -25,6 +26,7 @@ use super::snapshot::{Fast, Gpu, Holding, Identity, Processes, Slow, Snapshot, S
 pub struct Instances {
     charted: Vec<Charted>,
     held_idle_after_s: u32,
+    processes_every_s: u32,
 }
 
 #[derive(Debug)]
@@ -69,11 +71,13 @@ fn instance(id: &Identity, chart_type: &str) -> Instance {
 }
 
 impl Instances {
-    /// None yet; an alert is to be raised when memory was held without use for so many seconds.
-    pub fn new(held_idle_after_s: u32) -> Self {
+    /// None yet; processes are read every so many seconds, and an alert is to be raised when memory was held without
+    /// use for so many.
+    pub fn new(processes_every_s: u32, held_idle_after_s: u32) -> Self {
         Self {
             charted: vec![],
             held_idle_after_s,
+            processes_every_s,
         }
     }
 
@@ -88,46 +92,58 @@ impl Instances {
     }
 }
 
-/// Records every GPU. What is unknown is a gap; a chart with gaps only is not sent.
+/// Records every GPU. What is unknown is a gap; a chart with gaps only is not sent. Charts of what is read less often
+/// than every tick are recorded when it was.
 pub fn record(snapshot: &Snapshot, instances: &mut Instances, frame: &mut Frame) {
     for (place, gpu) in snapshot.gpus.iter().enumerate() {
-        let charted = instances.of(place, &gpu.id);
-        let newest = gpu.xids.iter().flatten().last();
-        charted.last_xid = newest.copied().or(charted.last_xid);
-        let Charted {
-            netdata,
-            ours,
-            held_idle,
-            last_xid,
-            mig,
-            ..
-        } = charted;
-        record_links::mig(gpu, mig, netdata, frame);
-        record_links::links(gpu, netdata, ours, frame);
-        record_links::activity(&ACTIVITY, gpu.fast.activity, ours, frame);
-        frame
-            .chart(&ENGINES, ours)
-            .set("jpeg", gpu.slow.jpeg_pct.map(f64::from))
-            .set("ofa", gpu.slow.ofa_pct.map(f64::from));
-        state(gpu.state, ours, frame);
-        record_health::record(gpu, *last_xid, ours, frame);
-        record_health::held_idle(gpu, held_idle, frame);
-        record_board::board(&gpu.board, ours, frame);
-        record_board::power_sensors(&gpu.fast.power_sensors, ours, frame);
-        limits(gpu, ours, frame);
-        fast(&gpu.fast, netdata, frame);
-        slow(&gpu.slow, netdata, frame);
-        link(&gpu.slow, ours, frame);
-        power(gpu, ours, frame);
-        if let Some(read) = &gpu.processes {
-            processes(read, gpu.held_idle, ours, frame);
-        }
-        frame
-            .chart(&DRIVER_CALL_LATENCY, ours)
-            .set("fast", gpu.latency.fast_ms)
-            .set("processes", gpu.latency.processes_ms)
-            .set("slow", gpu.latency.slow_ms);
+        every_tick(gpu, instances.of(place, &gpu.id), frame);
     }
+    frame.every(instances.processes_every_s);
+    let gpus = || snapshot.gpus.iter().enumerate();
+    for (place, gpu) in gpus().filter(|(_, gpu)| !gpu.kept.processes) {
+        with_processes(gpu, instances.of(place, &gpu.id), frame);
+    }
+    frame.every(SLOW_EVERY.as_secs() as u32);
+    for (place, gpu) in gpus().filter(|(_, gpu)| !gpu.kept.slow) {
+        with_slow(gpu, instances.of(place, &gpu.id), frame);
+    }
+    frame.every(0);
+}
+
+fn every_tick(gpu: &Gpu, charted: &mut Charted, frame: &mut Frame) {
+    let newest = gpu.xids.iter().flatten().last();
+    charted.last_xid = newest.copied().or(charted.last_xid);
+    let (netdata, ours) = (&charted.netdata, &charted.ours);
+    record_links::throughput(gpu, netdata, ours, frame);
+    record_links::activity(&ACTIVITY, gpu.fast.activity, ours, frame);
+    state(gpu.state, ours, frame);
+    record_health::xids(gpu, charted.last_xid, ours, frame);
+    record_health::held_idle(gpu, &charted.held_idle, frame);
+    record_board::power_sensors(&gpu.fast.power_sensors, ours, frame);
+    heat_and_clocks(gpu, ours, frame);
+    fast(&gpu.fast, netdata, frame);
+    power(gpu, ours, frame);
+    frame
+        .chart(&DRIVER_CALL_LATENCY, ours)
+        .set("fast", gpu.latency.fast_ms)
+        .set("processes", gpu.latency.processes_ms)
+        .set("slow", gpu.latency.slow_ms);
+}
+
+fn with_processes(gpu: &Gpu, charted: &mut Charted, frame: &mut Frame) {
+    record_links::mig(gpu, &mut charted.mig, &charted.netdata, frame);
+    record_links::by_link(gpu, &charted.ours, frame);
+    if let Some(read) = &gpu.processes {
+        processes(read, gpu.held_idle, &charted.ours, frame);
+    }
+}
+
+fn with_slow(gpu: &Gpu, charted: &Charted, frame: &mut Frame) {
+    let (netdata, ours) = (&charted.netdata, &charted.ours);
+    record_health::record(gpu, ours, frame);
+    record_board::board(&gpu.board, ours, frame);
+    limits(gpu, ours, frame);
+    slow(&gpu.slow, netdata, ours, frame);
 }
 
 /// Records GPUs beside their peers, by their places in the snapshot that was recorded last.
@@ -196,20 +212,21 @@ fn fast(fast: &Fast, instance: &Arc<Instance>, frame: &mut Frame) {
     }
 }
 
-fn slow(slow: &Slow, instance: &Arc<Instance>, frame: &mut Frame) {
+fn slow(slow: &Slow, netdata: &Arc<Instance>, ours: &Arc<Instance>, frame: &mut Frame) {
     frame
-        .chart(&FAN_SPEED, instance)
+        .chart(&FAN_SPEED, netdata)
         .set("fan_speed", slow.fan_pct.map(f64::from));
     frame
-        .chart(&BAR1_MEMORY, instance)
+        .chart(&BAR1_MEMORY, netdata)
         .set("free", bytes(slow.bar1_free_bytes))
         .set("used", bytes(slow.bar1_used_bytes));
-}
-
-fn link(slow: &Slow, instance: &Arc<Instance>, frame: &mut Frame) {
+    frame
+        .chart(&ENGINES, ours)
+        .set("jpeg", slow.jpeg_pct.map(f64::from))
+        .set("ofa", slow.ofa_pct.map(f64::from));
     let link = slow.pcie;
     frame
-        .chart(&PCIE_LINK, instance)
+        .chart(&PCIE_LINK, ours)
         .set("generation", link.generation.map(f64::from))
         .set("generation_max", link.max_generation.map(f64::from))
         .set("width", link.width.map(f64::from))
@@ -231,8 +248,22 @@ fn power(gpu: &Gpu, instance: &Arc<Instance>, frame: &mut Frame) {
     frame.chart(&POWER_HEADROOM, instance).set("headroom", left);
 }
 
-/// Heat and clocks.
+/// The temperatures at which the board acts.
 fn limits(gpu: &Gpu, instance: &Arc<Instance>, frame: &mut Frame) {
+    for (chart, limits) in [
+        (&TEMPERATURE_LIMITS, &gpu.slow.limits),
+        (&TEMPERATURE_MARGIN_LIMITS, &gpu.board.margin_limits),
+    ] {
+        frame
+            .chart(chart, instance)
+            .set("slowdown", limits.slowdown_c.map(f64::from))
+            .set("shutdown", limits.shutdown_c.map(f64::from))
+            .set("gpu_max", limits.gpu_max_c.map(f64::from))
+            .set("memory_max", limits.memory_max_c.map(f64::from));
+    }
+}
+
+fn heat_and_clocks(gpu: &Gpu, instance: &Arc<Instance>, frame: &mut Frame) {
     let (fast, slow) = (&gpu.fast, &gpu.slow);
     frame
         .chart(&GPU_UTILIZATION_RANGE, instance)
@@ -252,17 +283,6 @@ fn limits(gpu: &Gpu, instance: &Arc<Instance>, frame: &mut Frame) {
             "memory",
             below(slow.limits.memory_max_c, fast.memory_temperature_c).map(f64::from),
         );
-    for (chart, limits) in [
-        (&TEMPERATURE_LIMITS, &slow.limits),
-        (&TEMPERATURE_MARGIN_LIMITS, &gpu.board.margin_limits),
-    ] {
-        frame
-            .chart(chart, instance)
-            .set("slowdown", limits.slowdown_c.map(f64::from))
-            .set("shutdown", limits.shutdown_c.map(f64::from))
-            .set("gpu_max", limits.gpu_max_c.map(f64::from))
-            .set("memory_max", limits.memory_max_c.map(f64::from));
-    }
     frame
         .chart(&THROTTLE, instance)
         .set("sw_power_cap", fast.throttled.sw_power_cap)

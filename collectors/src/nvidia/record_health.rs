@@ -12,14 +12,13 @@ use super::charts::{
 use super::snapshot::Gpu;
 use super::xid::meaning;
 
-/// Records one GPU; `last_xid` is the number of the latest XID error that was seen.
-pub fn record(gpu: &Gpu, last_xid: Option<u64>, instance: &Arc<Instance>, frame: &mut Frame) {
+/// Records what one GPU tells of wear and faults.
+pub fn record(gpu: &Gpu, instance: &Arc<Instance>, frame: &mut Frame) {
     let count = |count: Option<u64>| count.map(|count| count as f64);
     let flag = |flag: Option<bool>| flag.map(|flag| f64::from(u8::from(flag)));
     let health = &gpu.health;
     let action = health.recovery_action.map(|action| action as usize);
     one_of(&RECOVERY_ACTION, action, instance, frame);
-    xids(gpu, last_xid, instance, frame);
     frame
         .chart(&ECC_ERRORS, instance)
         .set("volatile_corrected", count(health.ecc.volatile_corrected))
@@ -63,7 +62,8 @@ pub fn held_idle(gpu: &Gpu, instance: &Arc<Instance>, frame: &mut Frame) {
         .set("seconds", gpu.held_idle.map(|held| held.as_secs_f64()));
 }
 
-fn xids(gpu: &Gpu, last: Option<u64>, instance: &Arc<Instance>, frame: &mut Frame) {
+/// Records XID errors; `last` is the number of the latest that was seen.
+pub fn xids(gpu: &Gpu, last: Option<u64>, instance: &Arc<Instance>, frame: &mut Frame) {
     let mut events = frame.chart(&XID_EVENTS, instance);
     for dim in XID_EVENTS.dims {
         let of_class = |xids: &Vec<u64>| {

@@ -12,8 +12,8 @@ use super::charts::{
 };
 use super::snapshot::{Activity, Gpu, Identity, Link, LinkErrors, MigInstance, PcieLink};
 
-/// What passes over the links.
-pub fn links(gpu: &Gpu, netdata: &Arc<Instance>, ours: &Arc<Instance>, frame: &mut Frame) {
+/// What passes over all links together.
+pub fn throughput(gpu: &Gpu, netdata: &Arc<Instance>, ours: &Arc<Instance>, frame: &mut Frame) {
     let pcie = gpu.fast.pcie;
     frame
         .chart(&PCIE_BANDWIDTH, netdata)
@@ -25,9 +25,8 @@ pub fn links(gpu: &Gpu, netdata: &Arc<Instance>, ours: &Arc<Instance>, frame: &m
         .chart(&PCIE_BANDWIDTH_UTILIZATION, netdata)
         .set("rx", share(pcie.rx))
         .set("tx", share(pcie.tx));
-    let links = &gpu.links.each;
     let sum = |of: fn(&Link) -> Option<f64>| {
-        let mut up = links.iter().filter(|link| link.up).peekable();
+        let mut up = gpu.links.each.iter().filter(|link| link.up).peekable();
         up.peek()?;
         up.map(of).sum::<Option<f64>>()
     };
@@ -35,6 +34,11 @@ pub fn links(gpu: &Gpu, netdata: &Arc<Instance>, ours: &Arc<Instance>, frame: &m
         .chart(&NVLINK_THROUGHPUT, ours)
         .set("rx", gpu.fast.nvlink.rx.or_else(|| sum(|link| link.rx)))
         .set("tx", gpu.fast.nvlink.tx.or_else(|| sum(|link| link.tx)));
+}
+
+/// What each NVLink does.
+pub fn by_link(gpu: &Gpu, ours: &Arc<Instance>, frame: &mut Frame) {
+    let links = &gpu.links.each;
     if links.is_empty() {
         return;
     }
@@ -43,7 +47,7 @@ pub fn links(gpu: &Gpu, netdata: &Arc<Instance>, ours: &Arc<Instance>, frame: &m
         .chart(&NVLINK_STATE, ours)
         .set("up", up as f64)
         .set("down", (links.len() - up) as f64);
-    by_link(&NVLINK_THROUGHPUT_BY_LINK, ours, frame, links, |link| {
+    each_link(&NVLINK_THROUGHPUT_BY_LINK, ours, frame, links, |link| {
         link.tx.zip(link.rx).map(|(tx, rx)| tx + rx)
     });
     // A sum with an unknown part is unknown.
@@ -61,13 +65,13 @@ pub fn links(gpu: &Gpu, netdata: &Arc<Instance>, ours: &Arc<Instance>, frame: &m
         .set("replay", errors(|errors| errors.replays))
         .set("recovery", errors(|errors| errors.recoveries))
         .set("crc", errors(|errors| errors.crc));
-    by_link(&NVLINK_ERRORS_BY_LINK, ours, frame, links, |link| {
+    each_link(&NVLINK_ERRORS_BY_LINK, ours, frame, links, |link| {
         let of = link.errors;
         total([of.replays, of.recoveries, of.crc].into_iter())
     });
 }
 
-fn by_link(
+fn each_link(
     chart: &'static Chart,
     instance: &Arc<Instance>,
     frame: &mut Frame,

@@ -4,9 +4,9 @@ use super::*;
 use crate::gpu_usage::Kind;
 use crate::nvidia::charts::*;
 use crate::nvidia::snapshot::{
-    Activity, Board, C2c, Clocks, Ecc, FabricHealth, Health, Holding, Latency, Link, LinkErrors,
-    Links, Memory, Mig, MigInstance, Modes, PcieErrors, PcieLink, PowerSensors, Process,
-    RemappedRows, RetiredPages, SpareRows, SramErrors, Throttled, Throughput,
+    Activity, Board, C2c, Clocks, Ecc, FabricHealth, Health, Holding, Kept, Latency, Link,
+    LinkErrors, Links, Memory, Mig, MigInstance, Modes, PcieErrors, PcieLink, PowerSensors,
+    Process, RemappedRows, RetiredPages, SpareRows, SramErrors, Throttled, Throughput,
 };
 use std::time::Duration;
 
@@ -63,6 +63,7 @@ fn board() -> Board {
 /// One GPU that tells everything.
 fn gpu() -> Gpu {
     Gpu {
+        kept: Kept::default(),
         id: Identity {
             uuid: UUID.to_owned(),
             index: 2,

@@ -329,3 +329,28 @@ fn memory_is_idle_only_after_a_minute_without_work() {
     gpu.held_idle = Some(Duration::from_secs(59));
     assert_eq!(of(&gpu), Some(0.0));
 }
+
+#[test]
+fn what_was_not_read_this_time_is_not_recorded_again() {
+    let charts = |kept| {
+        let frame = frame_of(vec![Gpu { kept, ..gpu() }]);
+        let charts = frame
+            .charts()
+            .map(|it| (it.chart().context.to_owned(), it.every()));
+        charts.collect::<Vec<_>>()
+    };
+    let has = |charts: &[(String, u32)], context| charts.iter().any(|(it, _)| it == context);
+    let all = charts(Kept::default());
+    let kept = |processes, slow| charts(Kept { processes, slow });
+    let fast = kept(true, true);
+    assert!(has(&fast, "nvidia.power") && has(&fast, "nvidia.gpu_state"));
+    assert!(!has(&fast, "nvidia.processes") && !has(&fast, "nvidia.ecc_errors"));
+    assert!(fast.iter().all(|(_, every)| *every == 0));
+    assert!(has(&kept(false, true), "nvidia.processes"));
+    let with_slow = kept(true, false);
+    assert!(with_slow.contains(&("nvidia.ecc_errors".to_owned(), 10)));
+    assert_eq!(
+        all.len() - fast.len(),
+        (kept(false, true).len() - fast.len()) + (with_slow.len() - fast.len())
+    );
+}

@@ -47,6 +47,17 @@ pub struct Gpu {
     pub held_idle: Option<Duration>,
     /// How long the driver took.
     pub latency: Latency,
+    /// What was not read this time, and stands as it was read before.
+    pub kept: Kept,
+}
+
+/// Groups of readings that stand as they were read before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// `processes`, and what is read with them.
+    pub processes: bool,
+    /// `slow`, and what is read with it.
+    pub slow: bool,
 }
 
 impl Gpu {

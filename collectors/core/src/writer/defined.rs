@@ -86,6 +86,8 @@ pub(super) struct DefinedDim {
     /// As it is recorded, where that is something else.
     raw: Option<String>,
     dim: Dim,
+    /// How each of its values begins: `SET 'id' = `.
+    set: Box<[u8]>,
     pub(super) last_value: u64,
     sent: bool,
 }
@@ -148,9 +150,7 @@ impl Defined {
             }
             dim.sent = true;
             dim.last_value = tick;
-            out.extend_from_slice(b"SET '");
-            out.extend_from_slice(dim.id.as_bytes());
-            out.extend_from_slice(b"' = ");
+            out.extend_from_slice(&dim.set);
             put_integer(out, steps as i64);
             out.push(b'\n');
         }
@@ -165,6 +165,7 @@ impl DefinedDim {
         let id = unique_id(name, |id| others.iter().any(|other| other.id == id));
         Self {
             raw: (id != name).then(|| name.to_owned()),
+            set: format!("SET '{id}' = ").into_bytes().into(),
             id,
             dim,
             last_value: tick,

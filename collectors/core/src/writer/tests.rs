@@ -300,3 +300,35 @@ fn charts_in_another_order_keep_their_values_and_their_definitions() {
         }
     }
 }
+
+#[test]
+fn a_chart_with_an_interval_of_its_own_says_so_and_is_gone_after_ten_of_them() {
+    let mut bench = Bench::new();
+    let mut seldom = |every, recorded: bool| {
+        bench.frame.clear();
+        bench.frame.every(5);
+        if recorded {
+            let instance = &bench.instance;
+            bench.frame.chart(&POWER, instance).set("power_draw", 1.0);
+        }
+        bench.now += Duration::from_secs(1);
+        String::from_utf8(bench.writer.write(&bench.frame, every, bench.now).to_vec()).unwrap()
+    };
+    let first = seldom(1, true);
+    assert!(first.contains(" line 100 5 '' 'rs.d'"), "{first}");
+    for _ in 0..49 {
+        assert_eq!(seldom(1, false), "");
+    }
+    let again = seldom(1, true);
+    assert!(
+        again.starts_with("BEGIN nvidia_smi.gpu_gpu-1_power_draw 50000000\n"),
+        "{again}"
+    );
+    // A job that ticks less often than that has its own interval in all its charts.
+    let stretched = seldom(7, true);
+    assert!(stretched.contains(" line 100 7 '' 'rs.d'"), "{stretched}");
+    assert!(seldom(1, true).contains(" line 100 5 '' 'rs.d'"));
+    let gone: Vec<_> = (0..50).map(|_| seldom(1, false)).collect();
+    assert!(gone[49].contains("'obsolete'"), "{}", gone[49]);
+    assert!(gone[..49].iter().all(String::is_empty));
+}

@@ -37,10 +37,10 @@ pub use self::explain::explain;
 use self::fields::Numbering;
 pub use self::progress::{Place, Progress};
 use super::reading::Settings;
-use super::snapshot::{Process, Processes, Snapshot};
+use super::snapshot::{Kept, Process, Processes, Snapshot};
 
 /// Link state, limits and fans: nobody looks at them by the second, and a fan takes 137 µs.
-const SLOW_EVERY: Duration = Duration::from_secs(10);
+pub const SLOW_EVERY: Duration = Duration::from_secs(10);
 
 /// What is under way while processes are looked up: no call to the driver, and a GPU's fault at no time.
 pub const READING_PROC: &str = "reading /proc";
@@ -299,6 +299,10 @@ impl Reader {
                     *past = fast::Past::default();
                 }
             }
+            gpu.kept = Kept {
+                processes: !processes_due,
+                slow: !slow_due,
+            };
             gpu.held_idle = idle.held(gpu.ran(), gpu.memory_held(), now);
             let state = calls.finish(uuid);
             gpu.becomes(state, calls.refusal().as_deref());
