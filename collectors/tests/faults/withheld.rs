@@ -42,9 +42,15 @@ fn without_each(things: &[String]) -> Vec<(String, BTreeSet<String>)> {
     };
     let dir = place(&Machine::rich(things.len() + 1).each(lacks));
     let mut plugin = Plugin::start(dir.path());
-    let average = |gpu: usize| chart("nvidia", &format!("gpu-{gpu}"), "pcie_link");
     plugin.wait_for("charts of the last GPU", 40, |plugin| {
-        plugin.since(plugin.started, &average(0), "width").len() > 6
+        plugin
+            .since(
+                plugin.started,
+                &chart("nvidia", "gpu-0", "power"),
+                "average",
+            )
+            .len()
+            > 6
             && plugin.charted(
                 plugin.started,
                 &chart("nvidia", &format!("gpu-{}", things.len()), "gpu_state"),
