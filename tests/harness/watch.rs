@@ -104,11 +104,18 @@ mod tests {
         let mut child = std::process::Command::new("sh")
             .args(["-c", "sleep 60", &secret])
             .spawn()?;
+        // A program that has just begun has no arguments yet.
+        let cmdline = format!("/proc/{}/cmdline", child.id());
+        let begun = crate::wait_for("its arguments", Duration::from_secs(10), || {
+            anyhow::ensure!(!std::fs::read(&cmdline)?.is_empty(), "none yet");
+            Ok(())
+        });
         let found = shown(&[secret]);
         let none = shown(&["s3cret-of-nobody".to_owned() + "-at-all"]);
         child.kill()?;
         child.wait()?;
-        assert_eq!(found, [format!("/proc/{}/cmdline", child.id())]);
+        begun?;
+        assert_eq!(found, [cmdline]);
         assert!(none.is_empty(), "{none:?}");
         Ok(())
     }
