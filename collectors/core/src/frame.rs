@@ -1,6 +1,7 @@
 //! What one tick of a job has to say: charts, and a value or a gap for each of their dimensions.
 //! Buffers are kept between ticks, so recording allocates nothing once it has run for a while.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -66,7 +67,7 @@ impl Frame {
         self.entries.iter().map(|entry| Recorded {
             frame: self,
             entry,
-            chart: entry.chart.view(),
+            chart: OnceCell::new(),
         })
     }
 
@@ -108,14 +109,14 @@ impl Recorder<'_> {
 pub struct Recorded<'a> {
     frame: &'a Frame,
     entry: &'a Entry,
-    chart: Chart<&'a str>,
+    chart: OnceCell<Chart<&'a str>>,
 }
 
 impl<'a> Recorded<'a> {
     /// Its definition.
     #[must_use]
     pub fn chart(&self) -> &Chart<&'a str> {
-        &self.chart
+        self.chart.get_or_init(|| self.entry.chart.view())
     }
 
     /// The same, to be kept.

@@ -3,6 +3,7 @@
 
 mod defined;
 mod definition;
+mod dims;
 mod words;
 
 use std::io::Write as _;
@@ -11,15 +12,10 @@ use std::time::Instant;
 
 use crate::frame::{Frame, Recorded};
 use crate::module::Settings;
-use defined::{Charts, Defined, DefinedDim};
+use defined::{Charts, Defined, OBSOLETE_AFTER_TICKS};
 use definition::Definition;
+use dims::{DefinedDim, Dims};
 use words::MAX_ID_BYTES;
-
-/// Ticks without being begun, those at which it could be, after which a chart is obsoleted.
-const OBSOLETE_AFTER_TICKS: u64 = 10;
-/// Ticks without a value after which a dimension named while running is obsoleted. Longer than a
-/// chart's: processes come and go, and each return costs a definition.
-const OBSOLETE_DIM_AFTER_TICKS: u64 = 300;
 
 /// Turns the frames of one job into protocol text.
 pub struct Writer {
@@ -31,6 +27,8 @@ pub struct Writer {
     host_told: bool,
     charts: Charts,
     tick: u64,
+    /// The first tick at which something may be obsolete, for a job with that interval.
+    look: (u64, u32),
     out: Vec<u8>,
     id: String,
 }
@@ -48,6 +46,7 @@ impl Writer {
             host_told: false,
             charts: Charts::default(),
             tick: 0,
+            look: (0, 0),
             out: Vec::new(),
             id: String::new(),
         }
@@ -143,8 +142,10 @@ impl Writer {
         let instance = recorded.instance();
         let relabelled =
             !Arc::ptr_eq(&defined.instance, instance) && *defined.instance != **instance;
-        // The same, but found faster the next time.
-        defined.instance = Arc::clone(instance);
+        if !Arc::ptr_eq(&defined.instance, instance) {
+            // The same, but found faster the next time.
+            defined.instance = Arc::clone(instance);
+        }
         let redefine = defined.update_every != update_every || relabelled;
         defined.update_every = update_every;
         if !redefine && defined.values(&mut self.out, recorded, self.tick, now) {
@@ -183,53 +184,56 @@ impl Writer {
         if !known {
             return false;
         }
-        let dims = chart.dims.iter().filter(|dim| !dim.optional);
+        let mut dims = Dims::default();
+        for dim in chart.dims.iter().filter(|dim| !dim.optional) {
+            dims.learn(dim.id, *dim, self.tick);
+        }
         self.charts.add(Defined {
             id: self.id.clone(),
             chart: recorded.chart_ref().clone(),
             instance: Arc::clone(instance),
             update_every: 0,
-            dims: dims
-                .map(|dim| DefinedDim::new(dim.id, *dim, self.tick, &[]))
-                .collect(),
+            dims,
             last_begin: None,
             last_seen: 0,
         });
         self.charts.put_at(place, &self.id)
     }
 
+    /// Obsoletes what has not been there for long. Looks only when something may be so: all that is charted lies in
+    /// more memory than a processor keeps at hand.
     fn obsolete_vanished(&mut self, update_every: u32) {
         let (tick, out) = (self.tick, &mut self.out);
-        let ticks =
-            |defined: &Defined| u64::from((defined.update_every / update_every.max(1)).max(1));
+        if tick < self.look.0 && update_every == self.look.1 {
+            return;
+        }
         let definition = Definition {
             plugin: self.plugin,
             module: &self.module,
             heatmaps: self.heatmaps,
             settings: &self.settings,
         };
+        // What is begun from now on has at least as long.
+        let mut next = u64::MAX;
         self.charts.retain(|defined| {
-            let ticks = ticks(defined);
-            if tick - defined.last_seen >= OBSOLETE_AFTER_TICKS.saturating_mul(ticks) {
+            let obsolete_at = defined.obsolete_at(update_every);
+            if tick >= obsolete_at {
                 definition.chart(out, defined, "obsolete");
                 return false;
             }
-            let known = defined.chart.view().dims;
-            let gone = |dim: &DefinedDim| {
-                tick - dim.last_value >= OBSOLETE_DIM_AFTER_TICKS.max(2 * ticks)
-                    && !known.iter().any(|known| known.id == dim.name())
-            };
-            if defined.dims.iter().any(gone) {
+            let is_gone = defined.is_dim_gone(update_every, tick);
+            let is_gone = |name: &str, dim: &DefinedDim| is_gone(name, dim.last_value);
+            if defined.dims.any(is_gone) {
                 definition.chart(out, defined, "");
-                defined
-                    .dims
-                    .iter()
-                    .filter(|dim| gone(dim))
-                    .for_each(|dim| dim.define(out, "obsolete"));
-                defined.dims.retain(|dim| !gone(dim));
+                defined.dims.define(out, "obsolete", is_gone);
+                defined.dims.forget(is_gone);
             }
+            next = next
+                .min(obsolete_at)
+                .min(defined.dim_obsolete_at(update_every));
             true
         });
+        self.look = (next.min(tick + OBSOLETE_AFTER_TICKS), update_every);
     }
 }
 

@@ -17,8 +17,9 @@ use serde_json::Value;
 use crate::lab::Lab;
 use tables::Compared;
 
-/// How long each reads: long enough for three points of what is charted every five seconds.
-const SECONDS: &str = "25";
+/// How long each reads: long enough for several points of what is charted every five seconds, and for one of what is
+/// charted every ten.
+const SECONDS: &str = "35";
 
 /// One who reads for a while.
 struct Reader {

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::words::unique_id;
-use super::{put, put_integer};
-use crate::chart::{Algorithm, ChartRef, Dim, Instance};
+use super::dims::Dims;
+use super::put_integer;
+use crate::chart::{ChartRef, Instance};
 use crate::frame::Recorded;
 
 /// The charts of a job. A tick records mostly what the last one did, in the same order, so that nearly all are found by
@@ -75,42 +75,27 @@ pub(super) struct Defined {
     pub(super) chart: ChartRef,
     pub(super) instance: Arc<Instance>,
     pub(super) update_every: u32,
-    pub(super) dims: Vec<DefinedDim>,
+    pub(super) dims: Dims,
     pub(super) last_begin: Option<Instant>,
     pub(super) last_seen: u64,
 }
 
-pub(super) struct DefinedDim {
-    /// As the agent knows it: clean, and unique within the chart.
-    id: String,
-    /// As it is recorded, where that is something else.
-    raw: Option<String>,
-    dim: Dim,
-    /// How each of its values begins: `SET 'id' = `.
-    set: Box<[u8]>,
-    pub(super) last_value: u64,
-    sent: bool,
-}
+/// Ticks without being begun, those at which it could be, after which a chart is obsoleted.
+pub(super) const OBSOLETE_AFTER_TICKS: u64 = 10;
+/// Ticks without a value after which a dimension named while running is obsoleted. Longer than a
+/// chart's: processes come and go, and each return costs a definition.
+pub(super) const OBSOLETE_DIM_AFTER_TICKS: u64 = 300;
 
 impl Defined {
     /// Adds the dimensions that this tick names for the first time.
     pub(super) fn learn_names(&mut self, recorded: &Recorded<'_>, tick: u64) {
         for (position, (name, value)) in recorded.values().enumerate() {
-            if value.is_none() || self.place_of(name, position).is_some() {
+            if value.is_none() || self.dims.place_of(name, position).is_some() {
                 continue;
             }
             if let Some(dim) = recorded.chart().dim(name) {
-                let new = DefinedDim::new(name, dim, tick, &self.dims);
-                self.dims.push(new);
+                self.dims.learn(name, dim, tick);
             }
-        }
-    }
-
-    /// Where the dimension of that name is. Names mostly come in the order in which they were learnt.
-    fn place_of(&self, name: &str, position: usize) -> Option<usize> {
-        match self.dims.get(position) {
-            Some(dim) if dim.name() == name => Some(position),
-            _ => self.dims.iter().position(|dim| dim.name() == name),
         }
     }
 
@@ -131,64 +116,72 @@ impl Defined {
             put_integer(out, i64::try_from(elapsed_us).unwrap_or(i64::MAX));
         }
         out.push(b'\n');
-        self.dims.iter_mut().for_each(|dim| dim.sent = false);
         for (position, (name, value)) in recorded.values().enumerate() {
             let Some(value) = value else { continue };
-            let Some(at) = self.place_of(name, position) else {
+            let Some(at) = self.dims.place_of(name, position) else {
                 if recorded.chart().dim(name).is_some() {
+                    self.dims.begin_again(tick);
                     out.truncate(start);
                     return false;
                 }
                 log::debug!("chart {} has no dimension {name}", recorded.chart().context);
                 continue;
             };
-            let dim = &mut self.dims[at];
-            let steps = (value * f64::from(dim.dim.precision)).round();
-            // Beyond this a double no longer holds every integer, and Netdata would store nonsense.
-            if dim.sent || steps.abs() >= 9e18 {
+            let Some((begin, precision)) = self.dims.begin(at, tick) else {
                 continue;
+            };
+            let steps = (value * f64::from(precision)).round();
+            // Beyond this a double no longer holds every integer, and Netdata would store nonsense.
+            if steps.abs() < 9e18 {
+                out.extend_from_slice(begin.as_bytes());
+                put_integer(out, steps as i64);
+                out.push(b'\n');
             }
-            dim.sent = true;
-            dim.last_value = tick;
-            out.extend_from_slice(&dim.set);
-            put_integer(out, steps as i64);
-            out.push(b'\n');
         }
         out.extend_from_slice(b"END\n");
         self.last_begin = Some(now);
         true
     }
-}
 
-impl DefinedDim {
-    pub(super) fn new(name: &str, dim: Dim, tick: u64, others: &[Self]) -> Self {
-        let id = unique_id(name, |id| others.iter().any(|other| other.id == id));
-        Self {
-            raw: (id != name).then(|| name.to_owned()),
-            set: format!("SET '{id}' = ").into_bytes().into(),
-            id,
-            dim,
-            last_value: tick,
-            sent: false,
+    /// The first tick at which it is obsolete if it is not begun again, for a job that ticks every `update_every`
+    /// seconds.
+    pub(super) fn obsolete_at(&self, update_every: u32) -> u64 {
+        let ticks = OBSOLETE_AFTER_TICKS.saturating_mul(self.ticks(update_every));
+        self.last_seen.saturating_add(ticks)
+    }
+
+    /// The first tick at which one of its dimensions is obsolete if it has no value until then.
+    pub(super) fn dim_obsolete_at(&self, update_every: u32) -> u64 {
+        let oldest = self.dims.oldest(|name| !self.is_known(name));
+        let after = self.dim_obsolete_after(update_every);
+        oldest.map_or(u64::MAX, |oldest| oldest.saturating_add(after))
+    }
+
+    /// Whether each of its dimensions is obsolete at `tick`.
+    pub(super) fn is_dim_gone(
+        &self,
+        update_every: u32,
+        tick: u64,
+    ) -> impl Fn(&str, u64) -> bool + use<> {
+        let (after, known) = (
+            self.dim_obsolete_after(update_every),
+            self.chart.view().dims,
+        );
+        move |name, last_value| {
+            tick - last_value >= after && !known.iter().any(|known| known.id == name)
         }
     }
 
-    /// As it is recorded.
-    pub(super) fn name(&self) -> &str {
-        self.raw.as_deref().unwrap_or(&self.id)
+    fn is_known(&self, name: &str) -> bool {
+        self.chart.view().dims.iter().any(|known| known.id == name)
     }
 
-    pub(super) fn define(&self, out: &mut Vec<u8>, options: &str) {
-        let algorithm = match self.dim.algorithm {
-            Algorithm::Absolute => "absolute",
-            Algorithm::Incremental => "incremental",
-        };
-        let (id, multiplier, divisor) = (&self.id, self.dim.multiplier, self.dim.precision);
-        put(
-            out,
-            format_args!(
-                "DIMENSION '{id}' '{id}' {algorithm} {multiplier} {divisor} '{options}'\n"
-            ),
-        );
+    fn dim_obsolete_after(&self, update_every: u32) -> u64 {
+        OBSOLETE_DIM_AFTER_TICKS.max(2 * self.ticks(update_every))
+    }
+
+    /// Ticks of the job in its own interval.
+    fn ticks(&self, update_every: u32) -> u64 {
+        u64::from((self.update_every / update_every.max(1)).max(1))
     }
 }

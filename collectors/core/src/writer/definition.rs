@@ -39,7 +39,7 @@ impl Definition<'_> {
         for (name, value) in &defined.instance.variables {
             put(out, format_args!("VARIABLE CHART {name} = {value}\n"));
         }
-        defined.dims.iter().for_each(|dim| dim.define(out, ""));
+        defined.dims.define(out, "", |_, _| true);
     }
 
     /// The chart's own line.

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::defined::OBSOLETE_DIM_AFTER_TICKS;
 use super::*;
 use crate::chart::{Chart, Dim, Instance, Kind};
 
