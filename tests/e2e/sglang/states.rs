@@ -121,8 +121,13 @@ pub fn benign_stillness(scene: &Scene) -> anyhow::Result<()> {
         "no long prefill was played: {decode} and {compute} tokens/s"
     );
     ensure!(ready(&scene.prefilling)?.1 == 1.0, "it is not ready");
-    let starting = scene.newest(&scene.loading, "server_state", "starting")?.1;
-    ensure!(starting == 1.0, "it loads, and is not starting");
+    let states = ["starting", "ready", "no_metrics", "stalled", "unreachable"];
+    let states = states.map(|state| (state, scene.newest(&scene.loading, "server_state", state)));
+    ensure!(
+        matches!(states[0], (_, Ok((_, 1.0)))),
+        "port {} loads, and is not starting: {states:?}",
+        scene.loading.port
+    );
     let ends = |dim| scene.newest(&scene.planned, "server_ends", dim);
     ensure!(
         ends("idle")?.1 == 1.0 && ends("with_requests")?.1 == 0.0 && ends("stalled")?.1 == 0.0,
