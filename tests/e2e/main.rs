@@ -2,6 +2,7 @@
 //! by the launcher as an ordinary user. GPUs are simulated behind NVML's own interface, servers replay what
 //! real ones sent. Run by `make test`, which provides what `Place::prepare` asks for.
 
+mod again;
 mod agreement;
 mod alerts;
 mod binaries;
@@ -17,6 +18,7 @@ mod life_cycle;
 mod log_lines;
 mod no_gpu;
 mod notify;
+mod permits;
 mod ports;
 mod prometheus;
 mod reality;
@@ -29,13 +31,14 @@ mod two_users;
 mod updates;
 mod withheld;
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 
 use harness::place::Place;
 use libtest_mimic::{Arguments, Failed, Trial};
 
+use again::Failures;
 use lab::Lab;
+use permits::Permits;
 use sglang::{Scene, catalogue, restart, secrets, states, throughput};
 
 /// A test on an instance of its own.
@@ -284,6 +287,7 @@ fn main() {
         Arc::new(Setting {
             place: Arc::clone(&place),
             places: Permits::of(ALONE_AT_ONCE),
+            failures: Failures::default(),
             scene: {
                 let place = Arc::clone(&place);
                 LazyLock::new(Box::new(move || {
@@ -298,11 +302,13 @@ fn main() {
     let first = libtest_mimic::run(&arguments, alone(FIRST, Some(&lab)).collect());
     let undisturbed = libtest_mimic::run(&arguments, undisturbed(Some(&lab)).collect());
     let conclusion = libtest_mimic::run(&arguments, trials(Some(&lab)));
+    let failed = lab.failures.all();
     drop(lab);
-    if !conclusion.has_failed() {
-        first.exit_if_failed();
-        undisturbed.exit();
+    if again::is_due(&failed) {
+        again::alone(failed).exit();
     }
+    first.exit_if_failed();
+    undisturbed.exit_if_failed();
     conclusion.exit();
 }
 
@@ -316,34 +322,8 @@ struct Setting {
     scene: Once<Scene>,
     /// Tests that may still begin.
     places: Permits,
-}
-
-/// So many at once, and no more.
-struct Permits {
-    left: Mutex<usize>,
-    given_back: Condvar,
-}
-
-impl Permits {
-    fn of(number: usize) -> Self {
-        Self {
-            left: Mutex::new(number),
-            given_back: Condvar::new(),
-        }
-    }
-
-    /// Runs `what` as soon as fewer than the permitted number run.
-    fn within<T>(&self, what: impl FnOnce() -> T) -> T {
-        let none = |left: &mut usize| *left == 0;
-        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = self.given_back.wait_while(left, none);
-        *left.unwrap_or_else(PoisonError::into_inner) -= 1;
-        // A test that panics ends its thread, and would take its permit along.
-        let outcome = catch_unwind(AssertUnwindSafe(what));
-        *self.left.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.given_back.notify_one();
-        outcome.unwrap_or_else(|panic| resume_unwind(panic))
-    }
+    /// Those that failed.
+    failures: Failures,
 }
 
 fn failed(error: &anyhow::Error) -> Failed {
@@ -352,7 +332,7 @@ fn failed(error: &anyhow::Error) -> Failed {
 
 /// Tests on an instance that they share.
 fn side_by_side<T: 'static>(
-    tests: &'static [(&str, On<T>)],
+    tests: &'static [(&'static str, On<T>)],
     setting: Option<&Arc<Setting>>,
     instance: fn(&Setting) -> &Once<T>,
 ) -> impl Iterator<Item = Trial> {
@@ -360,9 +340,11 @@ fn side_by_side<T: 'static>(
         let setting = setting.map(Arc::clone);
         Trial::test(*name, move || {
             let setting = setting.ok_or("no place")?;
-            let started = instance(&setting).as_ref();
-            test(started.map_err(|error| Failed::from(error.as_str()))?)
-                .map_err(|error| failed(&error))
+            setting.failures.noting(name, || {
+                let started = instance(&setting).as_ref();
+                test(started.map_err(|error| Failed::from(error.as_str()))?)
+                    .map_err(|error| failed(&error))
+            })
         })
     })
 }
@@ -379,7 +361,7 @@ fn trials(setting: Option<&Arc<Setting>>) -> Vec<Trial> {
 
 /// Tests that each have an instance of their own.
 fn alone(
-    tests: &'static [(&str, Alone)],
+    tests: &'static [(&'static str, Alone)],
     setting: Option<&Arc<Setting>>,
 ) -> impl Iterator<Item = Trial> {
     tests.iter().map(move |(name, test)| {
@@ -387,6 +369,7 @@ fn alone(
         Trial::test(*name, move || {
             let setting = setting.ok_or("no place")?;
             let run = || test(&setting.place).map_err(|error| failed(&error));
+            let run = || setting.failures.noting(name, run);
             setting.places.within(run)
         })
     })
