@@ -1,6 +1,6 @@
 //! A counter that goes away and comes back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use harness::capture::Capture;
@@ -25,15 +25,25 @@ pub fn returns_without_spike(lab: &Lab) -> anyhow::Result<()> {
     let before = lab.instance.api().series(&chart, 130)?.values("decode")?;
     ensure!(!before.is_empty(), "no decode rate before it was withheld");
     let id = Lab::chart_of(&lab.steady, "scrape_interval");
-    let intervals = lab.instance.api().series(&id, 130)?.values("interval")?;
-    let interval = intervals.into_iter().fold(INTERVAL, f64::max).ceil() as u64;
+    let longest = |seconds| -> anyhow::Result<f64> {
+        let intervals = lab.instance.api().series(&id, seconds)?;
+        let intervals = intervals.values("interval")?.into_iter();
+        Ok(intervals.fold(INTERVAL, f64::max).ceil())
+    };
     // Labels come in any order: the whole family is withheld.
     lab.steady.tell("withhold sglang:realtime_tokens_total")?;
     let from = unix_now()?;
-    std::thread::sleep(Duration::from_secs(SCRAPES * interval).min(WITHHELD_AT_MOST));
+    let began = Instant::now();
+    loop {
+        std::thread::sleep(Duration::from_secs(5));
+        let enough = Duration::from_secs_f64(SCRAPES as f64 * longest(130)?);
+        if began.elapsed() >= enough.min(WITHHELD_AT_MOST) {
+            break;
+        }
+    }
     lab.steady.tell("restore sglang:realtime_tokens_total")?;
     let to = unix_now()?;
-    std::thread::sleep(Duration::from_secs(6 * interval).min(WITHHELD_AT_MOST));
+    std::thread::sleep(Duration::from_secs_f64(6.0 * longest(130)?).min(WITHHELD_AT_MOST));
     let window = 2 * WITHHELD_AT_MOST.as_secs();
     let points = lab.instance.api().series(&chart, window)?.dim("decode")?;
     let between = |from: i64, to: i64| {
@@ -42,8 +52,7 @@ pub fn returns_without_spike(lab: &Lab) -> anyhow::Result<()> {
     };
     // What was scraped last before may be stored an interval later, and be a point of a coarser grid where the
     // interval has been stretched meanwhile.
-    let intervals = lab.instance.api().series(&id, window)?.values("interval")?;
-    let longest = intervals.into_iter().fold(interval as f64, f64::max).ceil() as i64;
+    let longest = longest(window)? as i64;
     let gap_from = from + 3 * longest;
     ensure!(
         gap_from + 2 * longest < to,
