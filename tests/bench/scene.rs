@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use harness::instance::Instance;
+use harness::instance::{Instance, only};
 use harness::place::Place;
 use harness::server::Server;
 use harness::wait_for;
@@ -57,7 +57,11 @@ impl Scene {
         let bind = format!("{}:{SCENARIO_INSIDE}", scenario.display());
         let flags = ["--nvml-library", &library, "--bind", &bind];
         let instance = Instance::new(place, "bench", &flags)?;
-        configure(place, &instance.home.join("state/config"))?;
+        let seen = only(&servers.iter().collect::<Vec<_>>());
+        instance.configure(&[
+            ("rs.d/sglang.conf", &format!("{seen}update_every: 1\n")),
+            ("rs.d/servers.conf", &seen),
+        ])?;
         instance.start()?;
         Ok(Self {
             instance,
@@ -181,10 +185,4 @@ fn eight_gpus(pids: &[i32]) -> anyhow::Result<String> {
         )?;
     }
     Ok(text)
-}
-
-fn configure(place: &Place, dir: &Path) -> anyhow::Result<()> {
-    let modules = dir.join("rs.d");
-    place.make_dir(&modules)?;
-    place.write(&modules.join("sglang.conf"), "update_every: 1\n")
 }

@@ -96,6 +96,7 @@ pub fn endpoints(place: &Place) -> anyhow::Result<()> {
     // This module alone: what others take would be measured, too.
     let switches = "default_run: no\nmodules:\n  prometheus: yes\n";
     instance.configure(&[("rs.d/prometheus.conf", &config), ("rs.d.conf", switches)])?;
+    instance.leaves_the_machine_out()?;
     instance.start()?;
     let api = instance.api();
     for expected in EXPECTED {

@@ -283,6 +283,7 @@ fn plugin_stops(place: &Place) -> anyhow::Result<Vec<Change>> {
                every: 10s\n     warn: $this < 0\n       to: silent\n";
     let instance = Instance::new(place, "alerts-plugin", &[])?;
     instance.configure(&[("health.d/sglang.conf", own)])?;
+    instance.leaves_the_machine_out()?;
     instance.start()?;
     // The job of the GPUs, of which there are none, has long enough to be taken for one that fails.
     sleep(Duration::from_secs(90));

@@ -42,6 +42,7 @@ impl Stage {
         let flags = ["--nvml-library", library, "--bind", &bind];
         let instance = Instance::new(place, name, &flags)?;
         instance.configure(files)?;
+        instance.leaves_the_machine_out()?;
         Ok(Self {
             instance,
             place: place.clone(),

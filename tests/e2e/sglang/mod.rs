@@ -86,6 +86,7 @@ impl Scene {
             ("rs.d/sglang.conf", &format!("{conf}{SLO}")),
             ("rs.d/servers.conf", &conf),
         ])?;
+        instance.leaves_the_machine_out()?;
         instance.start()?;
         let scene = Self {
             place: place.clone(),
