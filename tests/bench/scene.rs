@@ -2,7 +2,7 @@
 //! second, two thousand other processes, and the real Netdata around the plugin.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
