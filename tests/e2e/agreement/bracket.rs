@@ -89,21 +89,24 @@ pub fn lie_within(
     let (Some((first, _)), Some((last, _))) = (readings.first(), readings.last()) else {
         anyhow::bail!("{what}: nothing was read");
     };
-    // A point of a chart with an interval of its own is of two readings as far apart as that.
-    let interval_s = match points[..] {
-        [(one, _), (next, _), ..] => next - one,
-        _ => 1.0,
-    };
+    // A point of a chart with an interval of its own lies between two readings as far apart as that.
+    let pauses_s = points.windows(2).map(|two| (two[1].0 - two[0].0).abs());
+    let interval_s = pauses_s.fold(f64::INFINITY, f64::min);
+    ensure!(interval_s.is_finite(), "{what}: {} points", points.len());
     let (older_s, needed) = match interval_s > PROCESSES_EVERY_S / 2.0 {
         true => (older_s.max(interval_s), 1),
         false => (older_s, 3),
     };
+    let later_s = interval_s - 1.0;
     let (mut compared, mut late, mut pauses) = (0, vec![], 0);
     for &(at, value) in points {
-        if at - AROUND_S - older_s < *first || at + AROUND_S > *last {
+        if at - AROUND_S - older_s < *first || at + AROUND_S + later_s > *last {
             continue;
         }
-        let around = |around_s: f64| Around::of(readings, at - around_s - older_s, at + around_s);
+        let around = |around_s: f64| {
+            let (from, to) = (at - around_s - older_s, at + around_s + later_s);
+            Around::of(readings, from, to)
+        };
         let (near, wide) = (around(AROUND_S), around(AT_MOST_AROUND_S));
         if near.longest_pause_s > LONGEST_PAUSE_S {
             pauses += 1;

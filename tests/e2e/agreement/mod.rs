@@ -19,7 +19,7 @@ use tables::Compared;
 
 /// How long each reads: long enough for several points of what is charted every five seconds, and for one of what is
 /// charted every ten.
-const SECONDS: &str = "35";
+const SECONDS: &str = "40";
 
 /// One who reads for a while.
 struct Reader {
