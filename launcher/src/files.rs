@@ -12,20 +12,27 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<()> {
     write(path, content).with_context(|| format!("writing {}", path.display()))
 }
 
+/// Two commands may write the same file at once: each writes one of its own, and the last to finish stays.
 fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let new = path.with_file_name(name);
-    // One that a crash left may have another mode.
-    let _ = fs::remove_file(&new);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
+    name.push(".");
+    let mut new = tempfile::Builder::new().prefix(&name).tempfile_in(dir)?;
+    new.write_all(content)?;
+    new.as_file().sync_data()?;
+    new.persist(path)?;
+    Ok(())
+}
+
+/// Adds lines to a file that only its owner can read, created if need be, in one piece.
+pub fn append_private(path: &Path, lines: &str) -> Result<()> {
+    let written = OpenOptions::new()
+        .append(true)
+        .create(true)
         .mode(0o600)
-        .open(&new)?;
-    file.write_all(content)?;
-    file.sync_data()?;
-    fs::rename(&new, path)
+        .open(path)
+        .and_then(|mut file| file.write_all(lines.as_bytes()));
+    written.with_context(|| format!("writing {}", path.display()))
 }
 
 /// Writes into the file that is there: what is bound into a running container stays the same file.
@@ -50,20 +57,36 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let name = |name: &str| dir.path().join(name);
         fs::write(name("victim"), "mine").unwrap();
-        for trap in ["report", "report.new"] {
-            for hard in [false, true] {
-                let _ = fs::remove_file(name(trap));
-                if hard {
-                    fs::hard_link(name("victim"), name(trap)).unwrap();
-                } else {
-                    std::os::unix::fs::symlink(name("victim"), name(trap)).unwrap();
-                }
-                write_private(&name("report"), b"new").unwrap();
-                assert_eq!(fs::read_to_string(name("victim")).unwrap(), "mine");
-                assert_eq!(fs::read_to_string(name("report")).unwrap(), "new");
-                assert!(!fs::symlink_metadata(name("report")).unwrap().is_symlink());
+        for hard in [false, true] {
+            let _ = fs::remove_file(name("report"));
+            if hard {
+                fs::hard_link(name("victim"), name("report")).unwrap();
+            } else {
+                std::os::unix::fs::symlink(name("victim"), name("report")).unwrap();
             }
+            write_private(&name("report"), b"new").unwrap();
+            assert_eq!(fs::read_to_string(name("victim")).unwrap(), "mine");
+            assert_eq!(fs::read_to_string(name("report")).unwrap(), "new");
+            assert!(!fs::symlink_metadata(name("report")).unwrap().is_symlink());
         }
+    }
+
+    #[test]
+    fn commands_that_write_a_file_at_once_all_succeed_and_leave_one_of_them_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("shared");
+        let texts: Vec<String> = (0..8).map(|n| n.to_string().repeat(4096)).collect();
+        std::thread::scope(|scope| {
+            for text in &texts {
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        write_private(&path, text.as_bytes()).unwrap();
+                    }
+                });
+            }
+        });
+        assert!(texts.contains(&fs::read_to_string(&path).unwrap()));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -101,12 +101,12 @@ impl Paths {
             make_private(&self.state_dir(name))?;
         }
         if !missing.is_empty() {
-            let lines: Vec<String> = missing
+            // Another command may be doing the same: what either of them saw missing is of this launcher.
+            let lines: String = missing
                 .iter()
-                .rev()
-                .map(|d| d.display().to_string())
+                .map(|dir| format!("{}\n", dir.display()))
                 .collect();
-            files::write_private(&self.made_for_home(), lines.join("\n").as_bytes())?;
+            files::append_private(&self.made_for_home(), &lines)?;
         }
         Ok(())
     }
@@ -153,7 +153,7 @@ impl Paths {
     pub fn workspace(&self) -> PathBuf {
         self.home.join(".pull")
     }
-    /// Directories made to hold the home, outermost first, one a line: for `uninstall`.
+    /// Directories made to hold the home, one a line: for `uninstall`.
     pub fn made_for_home(&self) -> PathBuf {
         self.shared_state().join(IN_HOME).join("made-for-home")
     }

@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -42,9 +42,9 @@ pub(super) fn run(scene: &Scene, args: &UninstallArgs) -> Result<ExitCode> {
         // The lock is the last file of ours; its holder may unlink it.
         removal.take(&paths.lock_file(), "lock")?;
         removal.take_empty(paths.home());
-        for dir in above.lines().rev().map(PathBuf::from) {
-            if paths.home().starts_with(&dir) {
-                removal.take_empty(&dir);
+        for dir in paths.home().ancestors().skip(1) {
+            if above.lines().any(|made| Path::new(made) == dir) {
+                removal.take_empty(dir);
             }
         }
     }
