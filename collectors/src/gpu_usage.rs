@@ -21,11 +21,11 @@ pub struct Snapshot {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gpu {
     /// `GPU-…`, stable over restarts and reorderings.
-    pub uuid: String,
+    pub uuid: Arc<str>,
     /// NVML's index, for display.
     pub index: u32,
     /// As the driver spells it.
-    pub product_name: String,
+    pub product_name: Arc<str>,
     /// `nvmlDeviceGetTotalEnergyConsumption`, mJ since the driver was loaded.
     pub energy_mj: Option<u64>,
     /// `nvmlDeviceGetPowerUsage`, mW, a one-second average.
@@ -67,15 +67,15 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Process {
     /// The GPU's [`Gpu::uuid`].
-    pub gpu_uuid: String,
+    pub gpu_uuid: Arc<str>,
     /// Pid in the host's namespace.
     pub pid: u32,
     /// Start time in clock ticks since boot (field 22 of `/proc/PID/stat`), to tell reused pids apart.
     pub start_ticks: Option<u64>,
     /// Its program's name, never arguments; `None` if /proc does not know the pid.
-    pub name: Option<String>,
+    pub name: Option<Arc<str>>,
     /// Whose it is, as far as that may be shown; `None` likewise.
-    pub user: Option<String>,
+    pub user: Option<Arc<str>>,
     /// Bytes of GPU memory held.
     pub mem_bytes: Option<u64>,
     /// Per cent of SM time.

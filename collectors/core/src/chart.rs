@@ -172,6 +172,24 @@ impl ChartRef {
         }
     }
 
+    /// Lines known beforehand.
+    #[must_use]
+    pub fn dims(&self) -> &'static [Dim] {
+        match self {
+            Self::Known(chart) => chart.dims,
+            Self::Made(chart) => chart.dims,
+        }
+    }
+
+    /// Template of lines that are named while running.
+    #[must_use]
+    pub fn dynamic(&self) -> Option<Dim> {
+        match self {
+            Self::Known(chart) => chart.dynamic,
+            Self::Made(chart) => chart.dynamic,
+        }
+    }
+
     /// Whether both are the very same, not only equal.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {

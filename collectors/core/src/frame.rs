@@ -30,8 +30,38 @@ struct Entry {
 
 #[derive(Debug)]
 struct Value {
-    name: Range<usize>,
-    value: Option<f64>,
+    name: Kept,
+    /// NaN is a gap.
+    value: f64,
+}
+
+/// A dimension's name, as it is kept.
+#[derive(Clone, Debug)]
+enum Kept {
+    /// The place among those that the chart lists.
+    Listed(u32),
+    /// Where it is in `names`.
+    Named(Range<usize>),
+}
+
+/// What a value was recorded under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name<'a> {
+    /// The dimension at this place of those that the chart lists.
+    Listed(usize),
+    /// One that it does not list.
+    Named(&'a str),
+}
+
+impl Name<'_> {
+    /// Whether `chart` may have it.
+    #[must_use]
+    pub fn is_of(&self, chart: &ChartRef) -> bool {
+        match self {
+            Self::Listed(place) => *place < chart.dims().len(),
+            Self::Named(_) => chart.dynamic().is_some(),
+        }
+    }
 }
 
 impl Frame {
@@ -91,17 +121,39 @@ impl Recorder<'_> {
     /// Sets dimension `name`, in the chart's unit. `None`, NaN and infinities are a gap. A name that
     /// the chart neither lists nor allows as dynamic is refused by the writer.
     pub fn set(&mut self, name: &str, value: impl Into<Option<f64>>) -> &mut Self {
-        let start = self.frame.names.len();
-        let name = &name[..name.floor_char_boundary(MAX_NAME_BYTES)];
-        self.frame.names.push_str(name);
-        let name = start..self.frame.names.len();
+        let Frame {
+            entries,
+            values,
+            names,
+            ..
+        } = &mut *self.frame;
+        let Some(entry) = entries.last_mut() else {
+            return self;
+        };
         let value = value.into().filter(|value| value.is_finite());
-        self.frame.values.push(Value { name, value });
-        let end = self.frame.values.len();
-        if let Some(entry) = self.frame.entries.last_mut() {
-            entry.values.end = end;
-        }
+        values.push(Value {
+            name: Kept::new(name, entry, names),
+            value: value.unwrap_or(f64::NAN),
+        });
+        entry.values.end = values.len();
         self
+    }
+}
+
+impl Kept {
+    fn new(name: &str, entry: &Entry, names: &mut String) -> Self {
+        let (listed, next) = (entry.chart.dims(), entry.values.len());
+        // Mostly they come in the chart's order.
+        let place = match listed.get(next) {
+            Some(dim) if std::ptr::eq(dim.id, name) || dim.id == name => Some(next),
+            _ => listed.iter().position(|dim| dim.id == name),
+        };
+        if let Some(place) = place {
+            return Self::Listed(place as u32);
+        }
+        let start = names.len();
+        names.push_str(&name[..name.floor_char_boundary(MAX_NAME_BYTES)]);
+        Self::Named(start..names.len())
     }
 }
 
@@ -137,12 +189,26 @@ impl<'a> Recorded<'a> {
         &self.entry.instance
     }
 
+    /// What values were recorded under, and the values.
+    pub fn entries(&self) -> impl Iterator<Item = (Name<'a>, Option<f64>)> + use<'a> {
+        let frame = self.frame;
+        let values = frame.values[self.entry.values.clone()].iter();
+        values.map(|Value { name, value }| {
+            let name = match name {
+                Kept::Listed(place) => Name::Listed(*place as usize),
+                Kept::Named(name) => Name::Named(&frame.names[name.clone()]),
+            };
+            (name, (!value.is_nan()).then_some(*value))
+        })
+    }
+
     /// Dimension names and values.
     pub fn values(&self) -> impl Iterator<Item = (&'a str, Option<f64>)> + use<'a> {
-        let frame = self.frame;
-        frame.values[self.entry.values.clone()]
-            .iter()
-            .map(|value| (&frame.names[value.name.clone()], value.value))
+        let listed = self.entry.chart.dims();
+        self.entries().map(|(name, value)| match name {
+            Name::Listed(place) => (listed[place].id, value),
+            Name::Named(name) => (name, value),
+        })
     }
 }
 

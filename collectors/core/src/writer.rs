@@ -12,9 +12,8 @@ use std::time::Instant;
 
 use crate::frame::{Frame, Recorded};
 use crate::module::Settings;
-use defined::{Charts, Defined, OBSOLETE_AFTER_TICKS};
+use defined::{Charts, OBSOLETE_AFTER_TICKS};
 use definition::Definition;
-use dims::{DefinedDim, Dims};
 use words::MAX_ID_BYTES;
 
 /// Turns the frames of one job into protocol text.
@@ -61,10 +60,7 @@ impl Writer {
     /// Charts and dimensions defined now.
     #[must_use]
     pub fn defined(&self) -> (usize, usize) {
-        (
-            self.charts.iter().len(),
-            self.charts.iter().map(|chart| chart.dims.len()).sum(),
-        )
+        self.charts.count()
     }
 
     /// The text of one tick, taken at `now` by a job that ticks every `update_every` seconds.
@@ -98,14 +94,14 @@ impl Writer {
     /// The text that obsoletes every chart: the job ends.
     pub fn obsolete_all(&mut self) -> &[u8] {
         self.out.clear();
-        for defined in std::mem::take(&mut self.charts).iter() {
+        for (defined, store) in std::mem::take(&mut self.charts).iter() {
             let line = Definition {
                 plugin: self.plugin,
                 module: &self.module,
                 heatmaps: self.heatmaps,
                 settings: &self.settings,
             };
-            line.chart(&mut self.out, defined, "obsolete");
+            line.chart(&mut self.out, store, defined, "obsolete");
         }
         self.address();
         &self.out
@@ -128,12 +124,12 @@ impl Writer {
         if !self.charts.is_at(place, recorded) && !self.find(place, recorded, known) {
             return;
         }
-        let Some(defined) = self.charts.at(place) else {
+        let Some((defined, store)) = self.charts.at(place) else {
             return;
         };
         if std::mem::replace(&mut defined.last_seen, self.tick) == self.tick {
             // Of two things with one name, which differed in characters that an id cannot have.
-            log::debug!("a second {} of one tick is not sent", defined.id);
+            log::debug!("a second {} of one tick is not sent", defined.id(store));
             return;
         }
         if !known {
@@ -148,18 +144,18 @@ impl Writer {
         }
         let redefine = defined.update_every != update_every || relabelled;
         defined.update_every = update_every;
-        if !redefine && defined.values(&mut self.out, recorded, self.tick, now) {
+        if !redefine && defined.values(store, &mut self.out, recorded, self.tick, now) {
             return;
         }
-        defined.learn_names(recorded, self.tick);
+        defined.learn(store, recorded, self.tick);
         let definition = Definition {
             plugin: self.plugin,
             module: &self.module,
             heatmaps: self.heatmaps,
             settings: &self.settings,
         };
-        definition.whole(&mut self.out, defined, &self.job);
-        defined.values(&mut self.out, recorded, self.tick, now);
+        definition.whole(&mut self.out, store, defined, &self.job);
+        defined.values(store, &mut self.out, recorded, self.tick, now);
     }
 
     /// Finds the chart of the frame's `place` by its id, or begins it if something is `known` of it; says whether it is
@@ -175,6 +171,7 @@ impl Writer {
             &instance.suffix,
         ]);
         if self.charts.put_at(place, &self.id) {
+            self.follow(place, recorded);
             return true;
         }
         if !is_chart_id(&self.id) {
@@ -184,20 +181,35 @@ impl Writer {
         if !known {
             return false;
         }
-        let mut dims = Dims::default();
-        for dim in chart.dims.iter().filter(|dim| !dim.optional) {
-            dims.learn(dim.id, *dim, self.tick);
-        }
-        self.charts.add(Defined {
-            id: self.id.clone(),
-            chart: recorded.chart_ref().clone(),
-            instance: Arc::clone(instance),
-            update_every: 0,
-            dims,
-            last_begin: None,
-            last_seen: 0,
-        });
+        self.charts.add(&self.id, recorded, self.tick);
         self.charts.put_at(place, &self.id)
+    }
+
+    /// Has the chart at `place`, which was found by its id, be what is recorded now.
+    fn follow(&mut self, place: usize, recorded: &Recorded<'_>) {
+        let Some((defined, store)) = self.charts.at(place) else {
+            return;
+        };
+        if defined.chart.is_same(recorded.chart_ref()) || defined.last_seen == self.tick {
+            return;
+        }
+        let (before, chart) = (defined.chart.view(), recorded.chart());
+        if (before.dims, before.dynamic) != (chart.dims, chart.dynamic) {
+            let definition = Definition {
+                plugin: self.plugin,
+                module: &self.module,
+                heatmaps: self.heatmaps,
+                settings: &self.settings,
+            };
+            definition.chart(&mut self.out, store, defined, "obsolete");
+            defined.begin_anew(store, recorded, self.tick);
+            return;
+        }
+        if before != *chart {
+            // Defined anew, as it is now.
+            defined.update_every = 0;
+        }
+        defined.chart = recorded.chart_ref().clone();
     }
 
     /// Obsoletes what has not been there for long. Looks only when something may be so: all that is charted lies in
@@ -215,22 +227,22 @@ impl Writer {
         };
         // What is begun from now on has at least as long.
         let mut next = u64::MAX;
-        self.charts.retain(|defined| {
+        self.charts.retain(|defined, store| {
             let obsolete_at = defined.obsolete_at(update_every);
             if tick >= obsolete_at {
-                definition.chart(out, defined, "obsolete");
+                definition.chart(out, store, defined, "obsolete");
                 return false;
             }
-            let is_gone = defined.is_dim_gone(update_every, tick);
-            let is_gone = |name: &str, dim: &DefinedDim| is_gone(name, dim.last_value);
-            if defined.dims.any(is_gone) {
-                definition.chart(out, defined, "");
-                defined.dims.define(out, "obsolete", is_gone);
-                defined.dims.forget(is_gone);
+            if let Some(gone) = defined.gone(store, update_every, tick) {
+                definition.chart(out, store, defined, "");
+                let is_gone = |place: usize| gone.get(place) == Some(&true);
+                let chart = &defined.chart;
+                defined.dims.define(store, out, chart, "obsolete", is_gone);
+                defined.dims.forget(store, &gone);
             }
             next = next
                 .min(obsolete_at)
-                .min(defined.dim_obsolete_at(update_every));
+                .min(defined.dim_obsolete_at(store, update_every));
             true
         });
         self.look = (next.min(tick + OBSOLETE_AFTER_TICKS), update_every);

@@ -100,9 +100,9 @@ pub mod tests {
     /// A board that draws 200 W.
     pub fn gpu(index: u32) -> Gpu {
         Gpu {
-            uuid: format!("GPU-{index}"),
+            uuid: format!("GPU-{index}").into(),
             index,
-            product_name: "Board".to_owned(),
+            product_name: "Board".into(),
             energy_mj: None,
             power_mw: Some(200_000),
             busy_pct: Some(50.0),
@@ -115,11 +115,11 @@ pub mod tests {
     /// A process that started at its pid and 100 clock ticks.
     pub fn process(gpu: u32, pid: u32, sm_pct: Option<f64>) -> Process {
         Process {
-            gpu_uuid: format!("GPU-{gpu}"),
+            gpu_uuid: format!("GPU-{gpu}").into(),
             pid,
             start_ticks: Some(u64::from(pid) + 100),
-            name: Some("python3".to_owned()),
-            user: Some("marie".to_owned()),
+            name: Some("python3".into()),
+            user: Some("marie".into()),
             mem_bytes: Some(u64::from(pid) << 20),
             sm_pct,
             kind: Kind::Compute,

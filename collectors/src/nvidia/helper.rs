@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn a_snapshot_passes_between_processes_whole() {
         let mut gpu = Gpu::default();
-        gpu.id.uuid = "GPU-1".to_owned();
+        gpu.id.uuid = "GPU-1".into();
         gpu.fast.energy_mj = Some(u64::MAX - 1);
         gpu.fast.power_range_w = Some((0.5, 700.25));
         gpu.xids = Some(vec![79]);

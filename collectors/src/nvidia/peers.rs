@@ -137,8 +137,14 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
     use crate::gpu_usage::Kind;
     use crate::nvidia::snapshot::{Processes, State};
+
+    fn first_row(gpu: &mut Gpu) -> &mut Process {
+        &mut Arc::make_mut(gpu.processes.as_mut().unwrap()).rows[0]
+    }
 
     fn gpu(index: u32, title: &str, sm_mhz: u32) -> Gpu {
         let mut gpu = Gpu {
@@ -154,16 +160,17 @@ mod tests {
         let row = Process {
             pid: 100 + index,
             start_ticks: Some(7),
-            name: Some(title.to_owned()),
+            name: Some(title.into()),
             user: None,
             mem_bytes: Some(1000),
             sm_pct: None,
             kind: Kind::Compute,
         };
-        gpu.processes = Some(Processes {
+        let read = Processes {
             rows: vec![row],
             ..Processes::default()
-        });
+        };
+        gpu.processes = Some(read.into());
         gpu
     }
 
@@ -237,7 +244,7 @@ mod tests {
     #[test]
     fn a_pid_that_was_given_out_again_is_nobodys() {
         let mut snapshot = group(&[1600, 1200]);
-        snapshot.gpus[1].processes.as_mut().unwrap().rows[0].start_ticks = Some(8);
+        first_row(&mut snapshot.gpus[1]).start_ticks = Some(8);
         assert_eq!(clocks(&snapshot, &[server(2, 100..102)]), []);
     }
 
@@ -247,13 +254,12 @@ mod tests {
         let servers = [server(2, 100..104)];
         let titles = ["DP0_TP0_EP0", "DP0_TP1_EP1", "DP1_TP0_EP0", "DP1_TP1_EP1"];
         for (gpu, title) in snapshot.gpus.iter_mut().zip(titles) {
-            gpu.processes.as_mut().unwrap().rows[0].name =
-                Some(format!("sglang::scheduler_{title}"));
+            first_row(gpu).name = Some(format!("sglang::scheduler_{title}").into());
         }
         let even = (0..4).map(|place| (place, Some(0.0)));
         assert_eq!(clocks(&snapshot, &servers), even.collect::<Vec<_>>());
         for gpu in &mut snapshot.gpus {
-            gpu.processes.as_mut().unwrap().rows[0].name = Some("python3".to_owned());
+            first_row(gpu).name = Some("python3".into());
         }
         assert_eq!(clocks(&snapshot, &servers), []);
     }

@@ -38,11 +38,11 @@ pub fn resolve(
     for row in &mut rows {
         match look_up(proc_root, row.pid) {
             Some((name, start_ticks)) => {
-                row.name = Some(name);
+                row.name = Some(name.into());
                 row.start_ticks = Some(start_ticks);
                 let pid = row.pid;
                 let uid = whose(ProcessId { pid, start_ticks });
-                row.user = Some(printable(&users.shown(uid)));
+                row.user = Some(printable(&users.shown(uid)).into());
             }
             None => unresolved += 1,
         }
@@ -262,8 +262,8 @@ mod tests {
 
     fn named(name: &str, mem_bytes: Option<u64>) -> Process {
         Process {
-            name: Some(name.to_owned()),
-            user: Some("u".to_owned()),
+            name: Some(name.into()),
+            user: Some("u".into()),
             ..process(1, mem_bytes)
         }
     }
@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn one_command_of_two_users_is_two_holders() {
         let mut rows = [named("a", Some(2)), named("a", Some(1))];
-        rows[1].user = Some("unknown".to_owned());
+        rows[1].user = Some("unknown".into());
         let names: Vec<_> = by_name(&rows, 9).0.into_iter().map(|h| h.name).collect();
         assert_eq!(names, ["a (u)", "a (unknown)"]);
     }

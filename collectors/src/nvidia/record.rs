@@ -66,8 +66,8 @@ impl Charted {
 fn instance(id: &Identity, chart_type: &str) -> Instance {
     Instance::new(chart_type, &format!("gpu_{}_", id.uuid.to_lowercase()))
         .label("index", id.index.to_string())
-        .label("uuid", id.uuid.as_str())
-        .label("product_name", id.product_name.as_str())
+        .label("uuid", &*id.uuid)
+        .label("product_name", &*id.product_name)
 }
 
 impl Instances {

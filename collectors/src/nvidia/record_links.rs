@@ -180,9 +180,9 @@ fn mig_instance(chart_type: &str, gpu: &Identity, part: &MigInstance) -> Instanc
     let uuid = gpu.uuid.to_lowercase();
     let prefix = format!("mig_instance_{}_gpu_{uuid}_", part.gpu_instance);
     Instance::new(chart_type, &prefix)
-        .label("gpu_uuid", gpu.uuid.as_str())
-        .label("gpu_product_name", gpu.product_name.as_str())
+        .label("gpu_uuid", &*gpu.uuid)
+        .label("gpu_product_name", &*gpu.product_name)
         .label("gpu_instance_id", part.gpu_instance.to_string())
-        .label("mig_uuid", part.uuid.as_str())
+        .label("mig_uuid", &*part.uuid)
         .label("mig_name", part.name.as_str())
 }

@@ -65,9 +65,9 @@ fn gpu() -> Gpu {
     Gpu {
         kept: Kept::default(),
         id: Identity {
-            uuid: UUID.to_owned(),
+            uuid: UUID.into(),
             index: 2,
-            product_name: "NVIDIA H200 NVL".to_owned(),
+            product_name: "NVIDIA H200 NVL".into(),
         },
         state: State::Ok,
         fast: Fast {
@@ -125,12 +125,12 @@ fn gpu() -> Gpu {
             },
             p_state: Some(0),
         },
-        processes: Some(Processes {
+        processes: Some(Arc::new(Processes {
             rows: vec![process(100), process(200)],
             unresolved: Some(1),
             top: vec![holding("sglang::scheduler_TP0 (marie)", 129_000_000_000)],
             other: Some(holding("other", 1_000_000)),
-        }),
+        })),
         slow: Slow {
             power_limit_mw: Some(600_000),
             limits: missing::heat_limits([92, 96, 85, 95]),
@@ -147,7 +147,7 @@ fn gpu() -> Gpu {
                 max_width: Some(16),
             },
         },
-        links: Links {
+        links: Arc::new(Links {
             each: vec![
                 Link {
                     up: true,
@@ -161,7 +161,7 @@ fn gpu() -> Gpu {
                 },
                 Link::default(),
             ],
-        },
+        }),
         mig: Mig {
             enabled: Some(false),
             instances: vec![],
@@ -198,8 +198,8 @@ fn process(pid: u32) -> Process {
     Process {
         pid,
         start_ticks: Some(1),
-        name: Some("sglang::scheduler_TP0".to_owned()),
-        user: Some("marie".to_owned()),
+        name: Some("sglang::scheduler_TP0".into()),
+        user: Some("marie".into()),
         mem_bytes: Some(1),
         sm_pct: None,
         kind: Kind::Compute,
@@ -331,7 +331,7 @@ fn an_unreadable_list_of_processes_is_no_zero_and_an_empty_one_is() {
     let frame = frame_of(vec![gpu.clone()]);
     assert_eq!(values(&frame, &PROCESSES), []);
     assert_eq!(values(&frame, &PROCESS_MEMORY), []);
-    gpu.processes = Some(Processes::default());
+    gpu.processes = Some(Arc::default());
     let frame = frame_of(vec![gpu]);
     assert_eq!(
         values(&frame, &PROCESSES)[0],
@@ -344,7 +344,7 @@ fn an_unreadable_list_of_processes_is_no_zero_and_an_empty_one_is() {
 fn a_lost_gpu_says_so_and_the_others_keep_their_data() {
     let lost = Gpu {
         id: Identity {
-            uuid: "GPU-lost".to_owned(),
+            uuid: "GPU-lost".into(),
             index: 0,
             ..gpu().id
         },
@@ -368,7 +368,7 @@ fn instances_are_kept_between_ticks_and_rebuilt_for_another_gpu_in_the_same_plac
     frame.clear();
     record(&snapshot, &mut instances, &mut frame);
     assert!(Arc::ptr_eq(&before, &first(&frame)));
-    snapshot.gpus[0].id.uuid = "GPU-9".to_owned();
+    snapshot.gpus[0].id.uuid = "GPU-9".into();
     frame.clear();
     record(&snapshot, &mut instances, &mut frame);
     assert_eq!(first(&frame).prefix, "gpu_gpu-9_");

@@ -167,7 +167,7 @@ fn each_missing_reading_is_a_gap_and_nothing_else_changes() {
             &[(&PCIE_BANDWIDTH, "rx"), (&PCIE_BANDWIDTH_UTILIZATION, "rx")],
         ),
         (
-            |g| g.links.each[0].tx = None,
+            |g| Arc::make_mut(&mut g.links).each[0].tx = None,
             &[(&NVLINK_THROUGHPUT_BY_LINK, "link0")],
         ),
         (|g| g.slow.ofa_pct = None, &[(&ENGINES, "ofa")]),
@@ -274,7 +274,7 @@ fn without_totals_the_links_that_are_up_give_them_and_a_board_without_links_has_
         state,
         [("up".to_owned(), Some(1.0)), ("down".to_owned(), Some(1.0))]
     );
-    gpu.links = Links::default();
+    gpu.links = Arc::default();
     let frame = frame_of(vec![gpu]);
     assert_eq!(values(&frame, &NVLINK_THROUGHPUT), []);
     assert_eq!(values(&frame, &NVLINK_STATE), []);

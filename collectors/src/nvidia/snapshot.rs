@@ -1,6 +1,7 @@
 //! What one reading of the GPUs found, as plain data: every unknown is `None`, every unit is in the
 //! name. Knows neither NVML nor charts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ pub use super::board::{
 };
 pub use super::health::{Ecc, Health, RemappedRows, RetiredPages};
 
-/// All GPUs, in NVML's order; one that fell off the bus keeps its place as long as NVML counts it.
+/// All GPUs, in NVML's order. Taken every second and handed on, so that what is long and seldom changes is shared; one that fell off the bus keeps its place as long as NVML counts it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// One entry a GPU.
@@ -29,11 +30,11 @@ pub struct Gpu {
     /// Read on every tick.
     pub fast: Fast,
     /// Read every few seconds; `None` if the list could not be read.
-    pub processes: Option<Processes>,
+    pub processes: Option<Arc<Processes>>,
     /// Read every ten seconds.
     pub slow: Slow,
     /// NVLinks: what passes over each is read with the processes, the rest with `slow`.
-    pub links: Links,
+    pub links: Arc<Links>,
     /// Whether it is split, and its instances; read with the processes.
     pub mig: Mig,
     /// Read with `slow`: what tells of wear and faults.
@@ -83,20 +84,20 @@ impl Gpu {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// `GPU-…`: the key, because it survives restarts and reordering.
-    pub uuid: String,
+    pub uuid: Arc<str>,
     /// NVML's index, for display only.
     pub index: u32,
     /// As the driver spells it.
-    pub product_name: String,
+    pub product_name: Arc<str>,
 }
 
 impl Identity {
     /// Of a GPU that the driver counts at this index and that has not said which it is.
     pub fn unknown(index: u32) -> Self {
         Self {
-            uuid: format!("unknown-{index}"),
+            uuid: format!("unknown-{index}").into(),
             index,
-            product_name: "unknown".to_owned(),
+            product_name: "unknown".into(),
         }
     }
 }
@@ -359,9 +360,9 @@ pub struct Process {
     /// Clock ticks between boot and its start, to tell reused pids apart.
     pub start_ticks: Option<u64>,
     /// Command name, never arguments; `None` if /proc does not know the pid.
-    pub name: Option<String>,
+    pub name: Option<Arc<str>>,
     /// Whose it is, as far as that may be shown; `None` if /proc does not know the pid.
-    pub user: Option<String>,
+    pub user: Option<Arc<str>>,
     /// GPU memory held.
     pub mem_bytes: Option<u64>,
     /// Per cent of SM time since the previous reading.

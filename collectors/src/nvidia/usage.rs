@@ -1,5 +1,6 @@
 //! What a snapshot says to the modules that charge GPU time, memory and energy to servers.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::snapshot::Snapshot;
@@ -16,9 +17,9 @@ pub fn usage(snapshot: &Snapshot, taken: Instant, every: Duration) -> gpu_usage:
         every,
         gpus: answered()
             .map(|gpu| gpu_usage::Gpu {
-                uuid: gpu.id.uuid.clone(),
+                uuid: Arc::clone(&gpu.id.uuid),
                 index: gpu.id.index,
-                product_name: gpu.id.product_name.clone(),
+                product_name: Arc::clone(&gpu.id.product_name),
                 energy_mj: gpu.fast.energy_mj,
                 power_mw: gpu.fast.power_mw,
                 busy_pct: gpu.fast.busy_pct.map(f64::from),
@@ -31,7 +32,7 @@ pub fn usage(snapshot: &Snapshot, taken: Instant, every: Duration) -> gpu_usage:
             .flat_map(|gpu| {
                 let rows = gpu.processes.iter().flat_map(|read| &read.rows);
                 rows.map(|process| gpu_usage::Process {
-                    gpu_uuid: gpu.id.uuid.clone(),
+                    gpu_uuid: Arc::clone(&gpu.id.uuid),
                     pid: process.pid,
                     start_ticks: process.start_ticks,
                     name: process.name.clone(),
@@ -54,11 +55,11 @@ mod tests {
     fn gpu(uuid: &str, state: State, processes: Option<Processes>) -> Gpu {
         Gpu {
             id: Identity {
-                uuid: uuid.to_owned(),
+                uuid: uuid.into(),
                 ..Identity::default()
             },
             state,
-            processes,
+            processes: processes.map(Arc::new),
             ..Gpu::default()
         }
     }
@@ -68,8 +69,8 @@ mod tests {
         let process = Process {
             pid: 7,
             start_ticks: Some(9),
-            name: Some("python3".to_owned()),
-            user: Some("marie".to_owned()),
+            name: Some("python3".into()),
+            user: Some("marie".into()),
             mem_bytes: None,
             sm_pct: Some(50.0),
             kind: Kind::Compute,
@@ -89,12 +90,12 @@ mod tests {
         let known: Vec<_> = usage
             .gpus
             .iter()
-            .map(|gpu| (gpu.uuid.as_str(), gpu.processes_known))
+            .map(|gpu| (&*gpu.uuid, gpu.processes_known))
             .collect();
         assert_eq!(known, [("GPU-a", true), ("GPU-c", false)]);
         assert_eq!(usage.processes.len(), 1);
         assert_eq!(usage.processes[0].start_ticks, Some(9));
-        assert_eq!(usage.processes[0].gpu_uuid, "GPU-a");
+        assert_eq!(&*usage.processes[0].gpu_uuid, "GPU-a");
         assert_eq!(usage.processes[0].name.as_deref(), Some("python3"));
         assert_eq!(usage.processes[0].user.as_deref(), Some("marie"));
     }

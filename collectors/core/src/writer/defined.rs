@@ -4,16 +4,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::dims::Dims;
+use super::dims::{Dims, Store};
 use super::put_integer;
 use crate::chart::{ChartRef, Instance};
-use crate::frame::Recorded;
+use crate::frame::{Name, Recorded};
 
 /// The charts of a job. A tick records mostly what the last one did, in the same order, so that nearly all are found by
 /// their place in it, and not by their name.
 #[derive(Default)]
 pub(super) struct Charts {
     all: Vec<Defined>,
+    store: Store,
     by_id: HashMap<String, usize>,
     /// Where the chart is that was recorded at this place.
     by_place: Vec<usize>,
@@ -41,37 +42,53 @@ impl Charts {
         true
     }
 
-    /// The chart at `place`.
-    pub(super) fn at(&mut self, place: usize) -> Option<&mut Defined> {
-        self.all.get_mut(*self.by_place.get(place)?)
+    /// The chart at `place`, and what is kept of all of them.
+    pub(super) fn at(&mut self, place: usize) -> Option<(&mut Defined, &mut Store)> {
+        let defined = self.all.get_mut(*self.by_place.get(place)?)?;
+        Some((defined, &mut self.store))
     }
 
-    /// Takes a new one.
-    pub(super) fn add(&mut self, defined: Defined) {
-        self.by_id.insert(defined.id.clone(), self.all.len());
-        self.all.push(defined);
+    /// Takes a new one, which the agent does not know yet.
+    pub(super) fn add(&mut self, id: &str, recorded: &Recorded<'_>, tick: u64) {
+        self.by_id.insert(id.to_owned(), self.all.len());
+        let new = Defined::new(&mut self.store, id, recorded, tick);
+        self.all.push(new);
     }
 
-    /// All of them.
-    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &Defined> {
-        self.all.iter()
+    /// How many there are, and how many dimensions they have.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let dims = self.all.iter().map(|chart| chart.dims.len(&self.store));
+        (self.all.len(), dims.sum())
+    }
+
+    /// All of them, and what is kept of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Defined, &Store)> {
+        self.all.iter().map(|defined| (defined, &self.store))
     }
 
     /// Forgets those of which `keep` says false.
-    pub(super) fn retain(&mut self, keep: impl FnMut(&mut Defined) -> bool) {
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&mut Defined, &mut Store) -> bool) {
         let before = self.all.len();
-        self.all.retain_mut(keep);
+        let store = &mut self.store;
+        self.all.retain_mut(|defined| keep(defined, store));
         if self.all.len() < before {
             self.by_place.clear();
-            let ids = self.all.iter().enumerate();
-            self.by_id = ids.map(|(at, defined)| (defined.id.clone(), at)).collect();
+            let (all, by_id) = (&self.all, &mut self.by_id);
+            by_id.clear();
+            let ids = all.iter().map(|it| it.id(&self.store).to_owned());
+            by_id.extend(ids.enumerate().map(|(at, id)| (id, at)));
+        }
+        if self.all.len() < before || self.store.is_untidy() {
+            let old = std::mem::take(&mut self.store);
+            for defined in &mut self.all {
+                defined.dims.move_to(&old, &mut self.store);
+            }
         }
     }
 }
 
 /// A chart as the agent knows it.
 pub(super) struct Defined {
-    pub(super) id: String,
     pub(super) chart: ChartRef,
     pub(super) instance: Arc<Instance>,
     pub(super) update_every: u32,
@@ -87,14 +104,39 @@ pub(super) const OBSOLETE_AFTER_TICKS: u64 = 10;
 pub(super) const OBSOLETE_DIM_AFTER_TICKS: u64 = 300;
 
 impl Defined {
-    /// Adds the dimensions that this tick names for the first time.
-    pub(super) fn learn_names(&mut self, recorded: &Recorded<'_>, tick: u64) {
-        for (position, (name, value)) in recorded.values().enumerate() {
-            if value.is_none() || self.dims.place_of(name, position).is_some() {
-                continue;
-            }
-            if let Some(dim) = recorded.chart().dim(name) {
-                self.dims.learn(name, dim, tick);
+    /// A chart that the agent does not know yet.
+    fn new(store: &mut Store, id: &str, recorded: &Recorded<'_>, tick: u64) -> Self {
+        let chart = recorded.chart_ref().clone();
+        Self {
+            dims: Dims::new(store, id, chart.dims(), tick),
+            chart,
+            instance: Arc::clone(recorded.instance()),
+            update_every: 0,
+            last_begin: None,
+            last_seen: 0,
+        }
+    }
+
+    /// The same anew, of what is recorded.
+    pub(super) fn begin_anew(&mut self, store: &mut Store, recorded: &Recorded<'_>, tick: u64) {
+        let id = self.id(store).to_owned();
+        *self = Self::new(store, &id, recorded, tick);
+    }
+
+    /// Its identifier.
+    pub(super) fn id<'a>(&self, store: &'a Store) -> &'a str {
+        self.dims.chart_id(store)
+    }
+
+    /// Adds the dimensions that have a value for the first time this tick.
+    pub(super) fn learn(&mut self, store: &mut Store, recorded: &Recorded<'_>, tick: u64) {
+        for (name, value) in recorded.entries() {
+            let dim = match name {
+                Name::Listed(place) => self.chart.dims().get(place).copied(),
+                Name::Named(_) => self.chart.dynamic(),
+            };
+            if let (Some(_), Some(dim)) = (value, dim) {
+                self.dims.learn(store, name, dim, tick);
             }
         }
     }
@@ -102,39 +144,39 @@ impl Defined {
     /// The values of this tick; false, and nothing, if one of them has a name that is not known yet.
     pub(super) fn values(
         &mut self,
+        store: &mut Store,
         out: &mut Vec<u8>,
         recorded: &Recorded<'_>,
         tick: u64,
         now: Instant,
     ) -> bool {
         let start = out.len();
-        out.extend_from_slice(b"BEGIN ");
-        out.extend_from_slice(self.id.as_bytes());
+        let mut line = self.dims.line(store);
+        out.extend_from_slice(line.begin());
         if let Some(last) = self.last_begin {
             let elapsed_us = now.saturating_duration_since(last).as_micros().max(1);
             out.push(b' ');
             put_integer(out, i64::try_from(elapsed_us).unwrap_or(i64::MAX));
         }
         out.push(b'\n');
-        for (position, (name, value)) in recorded.values().enumerate() {
+        for (name, value) in recorded.entries() {
             let Some(value) = value else { continue };
-            let Some(at) = self.dims.place_of(name, position) else {
-                if recorded.chart().dim(name).is_some() {
-                    self.dims.begin_again(tick);
+            let Some(at) = line.place_of(name) else {
+                if name.is_of(&self.chart) {
+                    line.begin_again(tick);
                     out.truncate(start);
                     return false;
                 }
-                log::debug!("chart {} has no dimension {name}", recorded.chart().context);
+                let context = recorded.chart().context;
+                log::debug!("chart {context} has no dimension {name:?}");
                 continue;
             };
-            let Some((begin, precision)) = self.dims.begin(at, tick) else {
+            let Some((begin, precision)) = line.set(at, tick) else {
                 continue;
             };
-            let steps = (value * f64::from(precision)).round();
-            // Beyond this a double no longer holds every integer, and Netdata would store nonsense.
-            if steps.abs() < 9e18 {
-                out.extend_from_slice(begin.as_bytes());
-                put_integer(out, steps as i64);
+            if let Some(steps) = steps(value * f64::from(precision)) {
+                out.extend_from_slice(begin);
+                put_integer(out, steps);
                 out.push(b'\n');
             }
         }
@@ -151,29 +193,21 @@ impl Defined {
     }
 
     /// The first tick at which one of its dimensions is obsolete if it has no value until then.
-    pub(super) fn dim_obsolete_at(&self, update_every: u32) -> u64 {
-        let oldest = self.dims.oldest(|name| !self.is_known(name));
+    pub(super) fn dim_obsolete_at(&self, store: &Store, update_every: u32) -> u64 {
         let after = self.dim_obsolete_after(update_every);
+        let oldest = self.dims.oldest(store);
         oldest.map_or(u64::MAX, |oldest| oldest.saturating_add(after))
     }
 
-    /// Whether each of its dimensions is obsolete at `tick`.
-    pub(super) fn is_dim_gone(
-        &self,
-        update_every: u32,
-        tick: u64,
-    ) -> impl Fn(&str, u64) -> bool + use<> {
-        let (after, known) = (
-            self.dim_obsolete_after(update_every),
-            self.chart.view().dims,
-        );
-        move |name, last_value| {
-            tick - last_value >= after && !known.iter().any(|known| known.id == name)
-        }
-    }
-
-    fn is_known(&self, name: &str) -> bool {
-        self.chart.view().dims.iter().any(|known| known.id == name)
+    /// Places of its dimensions that are obsolete at `tick`, as a flag for each; `None` if there are none.
+    pub(super) fn gone(&self, store: &Store, update_every: u32, tick: u64) -> Option<Vec<bool>> {
+        let after = self.dim_obsolete_after(update_every);
+        let gone = self.dims.gone(store, tick, after);
+        let named = self.dims.named();
+        named
+            .clone()
+            .any(&gone)
+            .then(|| (0..named.end).map(gone).collect())
     }
 
     fn dim_obsolete_after(&self, update_every: u32) -> u64 {
@@ -184,4 +218,18 @@ impl Defined {
     fn ticks(&self, update_every: u32) -> u64 {
         u64::from((self.update_every / update_every.max(1)).max(1))
     }
+}
+
+/// `value` as a whole number, halves away from zero. `None` beyond what a double tells apart: Netdata would store
+/// nonsense.
+fn steps(value: f64) -> Option<i64> {
+    /// To it and back, nothing is lost.
+    const EXACT: f64 = 9e15;
+    let whole = value as i64;
+    // Most values are whole, and rounding is a call into the C library.
+    if value.abs() < EXACT && whole as f64 == value {
+        return Some(whole);
+    }
+    let rounded = value.round();
+    (rounded.abs() < 9e18).then_some(rounded as i64)
 }

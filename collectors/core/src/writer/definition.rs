@@ -4,6 +4,7 @@ use crate::chart::{Kind, LabelSource};
 use crate::module::{Host, Settings};
 
 use super::defined::Defined;
+use super::dims::Store;
 use super::put;
 use super::words::{quoted, quoted_label};
 
@@ -17,8 +18,8 @@ pub(super) struct Definition<'a> {
 
 impl Definition<'_> {
     /// Chart, labels, variables and dimensions.
-    pub(super) fn whole(&self, out: &mut Vec<u8>, defined: &Defined, job: &str) {
-        self.chart(out, defined, "");
+    pub(super) fn whole(&self, out: &mut Vec<u8>, store: &Store, defined: &Defined, job: &str) {
+        self.chart(out, store, defined, "");
         for label in &defined.instance.labels {
             put(out, format_args!("CLABEL "));
             quoted_label(out, &label.key);
@@ -39,12 +40,13 @@ impl Definition<'_> {
         for (name, value) in &defined.instance.variables {
             put(out, format_args!("VARIABLE CHART {name} = {value}\n"));
         }
-        defined.dims.define(out, "", |_, _| true);
+        let chart = &defined.chart;
+        defined.dims.define(store, out, chart, "", |_| true);
     }
 
     /// The chart's own line.
-    pub(super) fn chart(&self, out: &mut Vec<u8>, defined: &Defined, options: &str) {
-        let (id, chart) = (&defined.id, defined.chart.view());
+    pub(super) fn chart(&self, out: &mut Vec<u8>, store: &Store, defined: &Defined, options: &str) {
+        let (id, chart) = (defined.id(store), defined.chart.view());
         put(out, format_args!("CHART {id} ''"));
         for field in [chart.title, chart.units, chart.family, chart.context] {
             out.push(b' ');

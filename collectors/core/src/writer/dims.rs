@@ -1,91 +1,191 @@
-//! The dimensions of a chart as the agent knows them. A tick looks at every one, so they lie close together.
+//! What a tick has to know of every chart and dimension to send a value. A job's charts are many and a tick comes once
+//! a second, when nothing of them is left in the processor's caches: all of it lies in two pieces of memory, one
+//! chart after another, in the order in which they are written.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::put;
 use super::words::unique_id;
-use crate::chart::{Algorithm, Dim};
+use crate::chart::{Algorithm, ChartRef, Dim};
+use crate::frame::Name;
 
+/// What stands before a chart's identifier where its values begin.
+const BEGIN: &str = "BEGIN ";
 /// What stands before an identifier where its value is set, and after.
 const SET: (&str, &str) = ("SET '", "' = ");
+/// Slots that nobody uses any more from which on the memory is put in order, where they are the greater part.
+const MANY_UNUSED: usize = 256;
 
-/// Dimensions, in the order in which they were learnt.
+/// The text before the values of all charts of a job, and where each ends.
 #[derive(Default)]
-pub(super) struct Dims {
-    all: Vec<DefinedDim>,
-    /// How the values of each begin, one after another.
-    sets: String,
+pub(super) struct Store {
+    text: String,
+    slots: Vec<Slot>,
+    /// Slots left behind by charts that have moved.
+    unused: usize,
 }
 
-/// One of them.
-pub(super) struct DefinedDim {
-    /// Its place in `sets`.
-    set: Range<usize>,
-    /// As it is recorded, where that is something else than its identifier.
-    raw: Option<Box<str>>,
-    dim: Dim,
+/// A dimension, as a tick sees it.
+#[derive(Clone, Copy)]
+pub(super) struct Slot {
     /// The tick that had a value last.
-    pub(super) last_value: u64,
+    last_value: u64,
+    /// Where its text ends, from the start of its chart's.
+    end: u32,
+    /// Steps in one unit; 0 while the agent does not know the dimension.
+    precision: u32,
+}
+
+impl Store {
+    /// Whether it is worth to be put in order.
+    pub(super) fn is_untidy(&self) -> bool {
+        self.unused > MANY_UNUSED && self.unused > self.slots.len() / 2
+    }
+}
+
+/// The dimensions of a chart: first those that it lists, in that order, known to the agent or not; then those that were
+/// named while running.
+pub(super) struct Dims {
+    text: Range<usize>,
+    slots: Range<usize>,
+    /// Length of the chart's own text.
+    begin: usize,
+    /// How many the chart lists.
+    listed: usize,
+    /// Names of those that are recorded under another than their identifier, by place.
+    raw: BTreeMap<usize, Box<str>>,
+}
+
+/// The same with their place in memory, for one tick.
+pub(super) struct Line<'a> {
+    text: &'a [u8],
+    slots: &'a mut [Slot],
+    begin: usize,
+    next: usize,
+    dims: &'a Dims,
 }
 
 impl Dims {
-    pub(super) fn len(&self) -> usize {
-        self.all.len()
+    /// Of a new chart with this identifier. The agent gets to know those that are not optional.
+    pub(super) fn new(store: &mut Store, id: &str, listed: &[Dim], tick: u64) -> Self {
+        let (text, slots) = (store.text.len(), store.slots.len());
+        store.text.extend([BEGIN, id]);
+        let begin = store.text.len() - text;
+        for dim in listed {
+            store.text.extend([SET.0, dim.id, SET.1]);
+            store.slots.push(Slot {
+                last_value: tick.saturating_sub(1),
+                end: (store.text.len() - text) as u32,
+                precision: if dim.optional { 0 } else { dim.precision },
+            });
+        }
+        Self {
+            text: text..store.text.len(),
+            slots: slots..store.slots.len(),
+            begin,
+            listed: listed.len(),
+            raw: BTreeMap::new(),
+        }
     }
 
-    /// Takes a new one, which has had no value yet at `tick`. Its identifier is clean, and unique within the chart.
-    pub(super) fn learn(&mut self, name: &str, dim: Dim, tick: u64) {
-        let id = unique_id(name, |id| self.all.iter().any(|dim| self.id(dim) == id));
-        let start = self.sets.len();
-        self.sets.extend([SET.0, &id, SET.1]);
-        self.all.push(DefinedDim {
-            set: start..self.sets.len(),
-            raw: (id != name).then(|| name.into()),
-            dim,
-            last_value: tick.saturating_sub(1),
+    /// The chart's identifier.
+    pub(super) fn chart_id<'a>(&self, store: &'a Store) -> &'a str {
+        &store.text[self.text.start + BEGIN.len()..self.text.start + self.begin]
+    }
+
+    /// How many the agent knows.
+    pub(super) fn len(&self, store: &Store) -> usize {
+        let slots = store.slots[self.slots.clone()].iter();
+        slots.filter(|slot| slot.precision > 0).count()
+    }
+
+    /// Takes one that has a value for the first time, and had none at `tick`. Its identifier is clean, and unique within
+    /// the chart.
+    pub(super) fn learn(&mut self, store: &mut Store, name: Name<'_>, dim: Dim, tick: u64) {
+        let last_value = tick.saturating_sub(1);
+        let name = match name {
+            Name::Listed(place) => {
+                let slot = &mut store.slots[self.slots.clone()][place];
+                if slot.precision == 0 {
+                    (slot.precision, slot.last_value) = (dim.precision, last_value);
+                }
+                return;
+            }
+            Name::Named(name) if self.place_of(store, name).is_none() => name,
+            Name::Named(_) => return,
+        };
+        let id = unique_id(name, |id| {
+            (0..self.slots.len()).any(|place| self.id(store, place) == id)
         });
-    }
-
-    /// Where the dimension of that name is. Names mostly come in the order in which they were learnt.
-    pub(super) fn place_of(&self, name: &str, position: usize) -> Option<usize> {
-        match self.all.get(position) {
-            Some(dim) if self.name(dim) == name => Some(position),
-            _ => self.all.iter().position(|dim| self.name(dim) == name),
+        if id != name {
+            self.raw.insert(self.slots.len(), name.into());
         }
+        self.move_to_the_end(store);
+        store.text.extend([SET.0, &id, SET.1]);
+        self.text.end = store.text.len();
+        store.slots.push(Slot {
+            last_value,
+            end: self.text.len() as u32,
+            precision: dim.precision,
+        });
+        self.slots.end = store.slots.len();
     }
 
-    /// How the value of the one at `place` begins and how many steps make one of its unit, unless it has had its
-    /// value of this tick.
-    pub(super) fn begin(&mut self, place: usize, tick: u64) -> Option<(&str, u32)> {
-        let dim = &mut self.all[place];
-        if dim.last_value == tick {
-            return None;
+    /// Makes room for more behind what it has.
+    fn move_to_the_end(&mut self, store: &mut Store) {
+        if self.slots.end == store.slots.len() && self.text.end == store.text.len() {
+            return;
         }
-        dim.last_value = tick;
-        Some((&self.sets[dim.set.clone()], dim.dim.precision))
+        let (text, slots) = (store.text.len(), store.slots.len());
+        store.text.extend_from_within(self.text.clone());
+        store.slots.extend_from_within(self.slots.clone());
+        store.unused += self.slots.len().max(1);
+        (self.text, self.slots) = (text..store.text.len(), slots..store.slots.len());
     }
 
-    /// Forgets that any had its value of this tick.
-    pub(super) fn begin_again(&mut self, tick: u64) {
-        for dim in &mut self.all {
-            dim.last_value = dim.last_value.min(tick.saturating_sub(1));
+    /// Moves to another store.
+    pub(super) fn move_to(&mut self, from: &Store, to: &mut Store) {
+        let (text, slots) = (to.text.len(), to.slots.len());
+        to.text.push_str(&from.text[self.text.clone()]);
+        to.slots.extend_from_slice(&from.slots[self.slots.clone()]);
+        (self.text, self.slots) = (text..to.text.len(), slots..to.slots.len());
+    }
+
+    /// What a tick writes of them.
+    pub(super) fn line<'a>(&'a self, store: &'a mut Store) -> Line<'a> {
+        Line {
+            text: &store.text.as_bytes()[self.text.clone()],
+            slots: &mut store.slots[self.slots.clone()],
+            begin: self.begin,
+            next: self.listed,
+            dims: self,
         }
     }
 
     /// Appends the definitions of those of which `which` is true.
     pub(super) fn define(
         &self,
+        store: &Store,
         out: &mut Vec<u8>,
+        chart: &ChartRef,
         options: &str,
-        which: impl Fn(&str, &DefinedDim) -> bool,
+        which: impl Fn(usize) -> bool,
     ) {
-        for dim in self.all.iter().filter(|dim| which(self.name(dim), dim)) {
-            let algorithm = match dim.dim.algorithm {
+        let (dims, dynamic) = (chart.dims(), chart.dynamic());
+        for (place, slot) in store.slots[self.slots.clone()].iter().enumerate() {
+            let Some(dim) = dims.get(place).copied().or(dynamic) else {
+                continue;
+            };
+            if slot.precision == 0 || !which(place) {
+                continue;
+            }
+            let algorithm = match dim.algorithm {
                 Algorithm::Absolute => "absolute",
                 Algorithm::Incremental => "incremental",
             };
-            let id = self.id(dim);
-            let (multiplier, divisor) = (dim.dim.multiplier, dim.dim.precision);
+            let id = self.id(store, place);
+            let (multiplier, divisor) = (dim.multiplier, slot.precision);
             put(
                 out,
                 format_args!(
@@ -95,39 +195,135 @@ impl Dims {
         }
     }
 
-    /// Whether `which` is true of one.
-    pub(super) fn any(&self, which: impl Fn(&str, &DefinedDim) -> bool) -> bool {
-        self.all.iter().any(|dim| which(self.name(dim), dim))
-    }
-
-    /// The tick at which the one whose last value is the oldest had it, of those of which `which` is true.
-    pub(super) fn oldest(&self, which: impl Fn(&str) -> bool) -> Option<u64> {
-        let all = self.all.iter().filter(|dim| which(self.name(dim)));
-        all.map(|dim| dim.last_value).min()
-    }
-
-    /// Forgets those of which `which` is true.
-    pub(super) fn forget(&mut self, which: impl Fn(&str, &DefinedDim) -> bool) {
-        let old = std::mem::take(self);
-        for dim in &old.all {
-            if !which(old.name(dim), dim) {
-                let start = self.sets.len();
-                self.sets.push_str(&old.sets[dim.set.clone()]);
-                self.all.push(DefinedDim {
-                    set: start..self.sets.len(),
-                    raw: dim.raw.clone(),
-                    ..*dim
-                });
-            }
+    /// Whether the one at each place was named while running and had its last value `after` ticks before `tick`.
+    pub(super) fn gone<'a>(
+        &self,
+        store: &'a Store,
+        tick: u64,
+        after: u64,
+    ) -> impl Fn(usize) -> bool + use<'a> {
+        let (listed, slots) = (self.listed, &store.slots[self.slots.clone()]);
+        move |place| {
+            let gone = |slot: &Slot| tick - slot.last_value >= after;
+            place >= listed && slots.get(place).is_some_and(gone)
         }
     }
 
-    fn id(&self, dim: &DefinedDim) -> &str {
-        &self.sets[dim.set.start + SET.0.len()..dim.set.end - SET.1.len()]
+    /// Places of those that were named while running.
+    pub(super) fn named(&self) -> Range<usize> {
+        self.listed..self.slots.len()
     }
 
-    /// As it is recorded.
-    fn name<'a>(&'a self, dim: &'a DefinedDim) -> &'a str {
-        dim.raw.as_deref().unwrap_or_else(|| self.id(dim))
+    /// The tick at which the one of them whose last value is the oldest had it.
+    pub(super) fn oldest(&self, store: &Store) -> Option<u64> {
+        let named = &store.slots[self.slots.clone()][self.listed..];
+        named.iter().map(|slot| slot.last_value).min()
+    }
+
+    /// Forgets those of them of which `which` is true.
+    pub(super) fn forget(&mut self, store: &mut Store, which: &[bool]) {
+        let kept: Vec<(String, Option<Box<str>>, Slot)> = self
+            .named()
+            .filter(|place| which.get(*place) != Some(&true))
+            .map(|place| {
+                let raw = self.raw.get(&place).cloned();
+                let slot = store.slots[self.slots.start + place];
+                (self.id(store, place).to_owned(), raw, slot)
+            })
+            .collect();
+        store.unused += self.slots.len() - self.listed - kept.len();
+        self.raw.clear();
+        self.text.end = self.text.start + self.end_of(store, self.listed);
+        self.slots.end = self.slots.start + self.listed;
+        self.move_to_the_end(store);
+        for (id, raw, slot) in kept {
+            if let Some(raw) = raw {
+                self.raw.insert(self.slots.len(), raw);
+            }
+            store.text.extend([SET.0, &id, SET.1]);
+            self.text.end = store.text.len();
+            let end = self.text.len() as u32;
+            store.slots.push(Slot { end, ..slot });
+            self.slots.end = store.slots.len();
+        }
+    }
+
+    /// Where the text of the first `count` ends.
+    fn end_of(&self, store: &Store, count: usize) -> usize {
+        match count.checked_sub(1) {
+            Some(last) => store.slots[self.slots.start + last].end as usize,
+            None => self.begin,
+        }
+    }
+
+    fn id<'a>(&self, store: &'a Store, place: usize) -> &'a str {
+        let (start, end) = (self.end_of(store, place), self.end_of(store, place + 1));
+        &store.text[self.text.clone()][start + SET.0.len()..end - SET.1.len()]
+    }
+
+    fn place_of(&self, store: &Store, name: &str) -> Option<usize> {
+        self.named().find(|place| match self.raw_name(*place) {
+            Some(raw) => raw == name,
+            None => self.id(store, *place) == name,
+        })
+    }
+
+    fn raw_name(&self, place: usize) -> Option<&str> {
+        self.raw.get(&place).map(|name| &**name)
+    }
+}
+
+impl Line<'_> {
+    /// What the values begin with.
+    pub(super) fn begin(&self) -> &[u8] {
+        &self.text[..self.begin]
+    }
+
+    /// Where the dimension of that name is. Those named while running mostly come in the order in which they were learnt.
+    pub(super) fn place_of(&mut self, name: Name<'_>) -> Option<usize> {
+        let place = match name {
+            Name::Listed(place) => place,
+            Name::Named(name) => {
+                let found = match self.next < self.slots.len() && self.is(self.next, name) {
+                    true => Some(self.next),
+                    false => (self.dims.named()).find(|place| self.is(*place, name)),
+                };
+                self.next = found? + 1;
+                found?
+            }
+        };
+        (self.slots.get(place)?.precision > 0).then_some(place)
+    }
+
+    /// How the value of the one at `place` begins and how many steps make one of its unit, unless it has had its
+    /// value of this tick.
+    pub(super) fn set(&mut self, place: usize, tick: u64) -> Option<(&[u8], u32)> {
+        let start = self.start_of(place);
+        let slot = &mut self.slots[place];
+        if slot.last_value == tick {
+            return None;
+        }
+        slot.last_value = tick;
+        Some((&self.text[start..slot.end as usize], slot.precision))
+    }
+
+    /// Forgets that any had its value of this tick.
+    pub(super) fn begin_again(&mut self, tick: u64) {
+        for slot in &mut *self.slots {
+            slot.last_value = slot.last_value.min(tick.saturating_sub(1));
+        }
+    }
+
+    fn start_of(&self, place: usize) -> usize {
+        let before = place.checked_sub(1);
+        before.map_or(self.begin, |before| self.slots[before].end as usize)
+    }
+
+    fn is(&self, place: usize, name: &str) -> bool {
+        let (start, end) = (self.start_of(place), self.slots[place].end as usize);
+        match self.dims.raw_name(place) {
+            Some(raw) => raw == name,
+            None => &self.text[start + SET.0.len()..end - SET.1.len()] == name.as_bytes(),
+        }
     }
 }

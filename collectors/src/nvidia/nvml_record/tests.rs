@@ -63,12 +63,12 @@ impl Charts {
             .read(&mut self.reader, APART.as_secs())
             .unwrap();
         for gpu in &mut gpus {
-            let rows = gpu.processes.take().map(|read| read.rows);
+            let rows = gpu.processes.take().map(|read| read.rows.clone());
             let names = Names {
                 users: &users,
                 whose: &|_| None,
             };
-            gpu.processes = rows.map(|rows| resolve(rows, Path::new("/none"), names, 10));
+            gpu.processes = rows.map(|rows| resolve(rows, Path::new("/none"), names, 10).into());
         }
         let mut frame = Frame::default();
         record(&Snapshot { gpus }, &mut self.instances, &mut frame);

@@ -106,9 +106,9 @@ impl Devices {
     }
 
     /// The handles that answer, with the UUIDs of their GPUs.
-    pub fn handles(&self) -> Vec<(Handle, String)> {
+    pub fn handles(&self) -> Vec<(Handle, Arc<str>)> {
         let gpus = self.entries.iter().zip(&self.snapshot.gpus);
-        gpus.filter_map(|(entry, gpu)| Some((entry.handle?, gpu.id.uuid.clone())))
+        gpus.filter_map(|(entry, gpu)| Some((entry.handle?, Arc::clone(&gpu.id.uuid))))
             .collect()
     }
 
@@ -176,7 +176,7 @@ impl Devices {
                 }
             };
             let number = index.to_string();
-            let known_as = [id.uuid.as_str(), &number, &id.product_name];
+            let known_as = [&*id.uuid, &number, &id.product_name];
             if !self.selection.lets_through(&known_as) {
                 continue;
             }
@@ -226,7 +226,7 @@ impl Devices {
                 ..Gpu::default()
             });
         let wanted = |gpu: &Gpu| {
-            let known_as = [gpu.id.uuid.as_str(), &gpu.id.index.to_string()];
+            let known_as = [&*gpu.id.uuid, &gpu.id.index.to_string()];
             self.selection.lets_through(&known_as)
         };
         let new: Vec<_> = new
@@ -260,9 +260,9 @@ fn untouched(id: &Identity) -> (Entry, Gpu) {
 fn identify(nvml: &Nvml, index: u32) -> Result<(Handle, Identity), NvmlError> {
     let device = nvml.device_by_index(index)?;
     let id = Identity {
-        uuid: device.uuid()?,
+        uuid: device.uuid()?.into(),
         index,
-        product_name: device.name().unwrap_or_else(|_| "unknown".to_owned()),
+        product_name: device.name().map_or_else(|_| "unknown".into(), Arc::from),
     };
     // SAFETY: used only by `Handle::device`, while this `Nvml` lives.
     Ok((Handle(unsafe { device.handle() }), id))

@@ -46,13 +46,13 @@ struct Shared {
 #[derive(Default)]
 struct State {
     /// Whom to watch: handles with UUIDs.
-    gpus: Vec<(Handle, String)>,
+    gpus: Vec<(Handle, Arc<str>)>,
     /// The set has changed since the thread looked.
     changed: bool,
     /// GPUs whose events the driver tells.
-    watched: Vec<String>,
+    watched: Arc<[Arc<str>]>,
     /// What happened since the last tick.
-    happened: Vec<(String, u64)>,
+    happened: Vec<(Arc<str>, u64)>,
 }
 
 impl Events {
@@ -86,7 +86,7 @@ impl Events {
     }
 
     /// Watches these GPUs from now on.
-    pub fn watch(&self, gpus: Vec<(Handle, String)>) {
+    pub fn watch(&self, gpus: Vec<(Handle, Arc<str>)>) {
         let mut state = self.shared.state();
         if state.gpus != gpus {
             state.gpus = gpus;
@@ -98,7 +98,7 @@ impl Events {
     pub fn take(&self) -> Taken {
         let mut state = self.shared.state();
         Taken {
-            watched: state.watched.clone(),
+            watched: Arc::clone(&state.watched),
             happened: std::mem::take(&mut state.happened),
         }
     }
@@ -113,16 +113,16 @@ impl Drop for Events {
 /// What happened between two ticks.
 #[derive(Debug, Default)]
 pub struct Taken {
-    watched: Vec<String>,
-    happened: Vec<(String, u64)>,
+    watched: Arc<[Arc<str>]>,
+    happened: Vec<(Arc<str>, u64)>,
 }
 
 impl Taken {
     /// The errors of one GPU.
     pub fn of(&self, uuid: &str) -> Option<Vec<u64>> {
-        let of = self.happened.iter().filter(|(whose, _)| whose == uuid);
+        let of = self.happened.iter().filter(|(whose, _)| **whose == *uuid);
         let xids: Vec<_> = of.map(|(_, xid)| *xid).collect();
-        let watched = self.watched.iter().any(|watched| watched == uuid);
+        let watched = self.watched.iter().any(|watched| **watched == *uuid);
         (watched || !xids.is_empty()).then_some(xids)
     }
 }
@@ -151,7 +151,7 @@ impl Shared {
                     self.wait(&set, &gpus, &mut said);
                 }
                 None => {
-                    self.state().watched.clear();
+                    self.state().watched = Arc::default();
                     thread::sleep(PAUSE);
                 }
             }
@@ -159,7 +159,7 @@ impl Shared {
     }
 
     /// Waits until the set of GPUs changes or the driver refuses to go on.
-    fn wait(&self, set: &EventSet<'_>, gpus: &[(Handle, String)], said: &mut Said) {
+    fn wait(&self, set: &EventSet<'_>, gpus: &[(Handle, Arc<str>)], said: &mut Said) {
         while !self.ended() && !self.state().changed {
             match set.wait(WAIT.as_millis() as u32) {
                 Ok(event) => self.take_note(&event, gpus, said),
@@ -173,7 +173,7 @@ impl Shared {
         }
     }
 
-    fn take_note(&self, event: &EventData<'_>, gpus: &[(Handle, String)], said: &mut Said) {
+    fn take_note(&self, event: &EventData<'_>, gpus: &[(Handle, Arc<str>)], said: &mut Said) {
         let xid = match event.event_data {
             Some(XidError::Value(xid)) => xid,
             Some(XidError::Unknown) => NO_NUMBER,
@@ -193,7 +193,10 @@ impl Shared {
 }
 
 /// A set with every GPU that tells of XIDs, and which those are; `None` if there is no such GPU.
-fn register<'a>(nvml: &'a Nvml, gpus: &[(Handle, String)]) -> Option<(EventSet<'a>, Vec<String>)> {
+fn register<'a>(
+    nvml: &'a Nvml,
+    gpus: &[(Handle, Arc<str>)],
+) -> Option<(EventSet<'a>, Arc<[Arc<str>]>)> {
     let wanted = EventTypes::CRITICAL_XID_ERROR;
     let tells = |handle: &Handle| {
         let types = handle.device(nvml).supported_event_types();
@@ -291,7 +294,7 @@ mod tests {
     #[test]
     fn a_gpu_that_tells_nothing_is_unknown_and_one_that_is_well_has_none() {
         let taken = Taken {
-            watched: vec!["GPU-1".to_owned()],
+            watched: ["GPU-1".into()].into(),
             happened: vec![],
         };
         assert_eq!(taken.of("GPU-1"), Some(vec![]));

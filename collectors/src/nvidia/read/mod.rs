@@ -265,7 +265,7 @@ impl Reader {
                 sm_time,
                 ..
             } = entry;
-            let uuid = gpu.id.uuid.as_str();
+            let uuid = &*Arc::clone(&gpu.id.uuid);
             calls.begin();
             gpu.latency.fast_ms =
                 timed(|| gpu.fast = fast::read(nvml, &device, uuid, calls, past, shared));
@@ -276,7 +276,8 @@ impl Reader {
                     gpu.slow = slow::read(&device, uuid, calls);
                     gpu.health = health::read(&device, uuid, calls, &mut fields.0, numbering);
                     gpu.board = board::read(&device, uuid, calls, around, numbering);
-                    links.look(&device, uuid, calls, numbering, &mut gpu.links);
+                    let its = Arc::make_mut(&mut gpu.links);
+                    links.look(&device, uuid, calls, numbering, its);
                 });
             }
             if processes_due {
@@ -284,11 +285,12 @@ impl Reader {
                 let mut rows = None;
                 gpu.latency.processes_ms = timed(|| {
                     rows = processes::read(&device, uuid, calls, sm_time, busy, shared);
-                    links.read(&device, uuid, calls, shared, &mut gpu.links);
+                    let its = Arc::make_mut(&mut gpu.links);
+                    links.read(&device, uuid, calls, shared, its);
                     gpu.mig = mig::read(nvml, &device, uuid, calls, instances, now);
                 });
                 progress.begins(None, READING_PROC);
-                gpu.processes = rows.map(&resolve);
+                gpu.processes = rows.map(|rows| Arc::new(resolve(rows)));
                 progress.ends();
                 // A GPU that is split supports other calls than one that is whole.
                 let before = *split;

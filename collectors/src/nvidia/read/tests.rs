@@ -13,7 +13,7 @@ use crate::nvidia::snapshot::{Clocks, Gpu, Memory, PcieLink, State};
 const MIB: u64 = 1 << 20;
 
 fn uuids(gpus: &[Gpu]) -> Vec<&str> {
-    gpus.iter().map(|gpu| gpu.id.uuid.as_str()).collect()
+    gpus.iter().map(|gpu| &*gpu.id.uuid).collect()
 }
 
 fn states(gpus: &[Gpu]) -> Vec<State> {
@@ -28,7 +28,7 @@ fn every_reading_has_the_value_that_the_driver_says() {
     assert_eq!(uuids(&gpus), ["GPU-a", "GPU-b"]);
     let gpu = &gpus[1];
     assert_eq!(gpu.id.index, 1);
-    assert_eq!(gpu.id.product_name, "Board (simulated)");
+    assert_eq!(&*gpu.id.product_name, "Board (simulated)");
     assert_eq!(gpu.state, State::Ok);
     assert_eq!(gpu.fast.busy_pct, Some(90));
     assert_eq!(gpu.fast.mem_bus_busy_pct, Some(40));

@@ -24,7 +24,7 @@ pub struct Account {
     pub counters: Option<&'static str>,
     total: Total,
     labelled: Option<(Attribution, Option<&'static str>, Arc<Instance>)>,
-    on_gpus: Vec<(String, Arc<Instance>)>,
+    on_gpus: Vec<(Arc<str>, Arc<Instance>)>,
 }
 
 /// What a server uses of one GPU.
@@ -154,7 +154,8 @@ impl Account {
         let mut instance = Instance::new(&base.chart_type, &gpu_prefix(gpu));
         instance.labels.clone_from(&base.labels);
         let instance = Arc::new(described(instance, gpu));
-        self.on_gpus.push((gpu.uuid.clone(), Arc::clone(&instance)));
+        self.on_gpus
+            .push((Arc::clone(&gpu.uuid), Arc::clone(&instance)));
         instance
     }
 }
@@ -170,8 +171,8 @@ pub fn gpu_prefix(gpu: &Gpu) -> String {
 pub fn described(instance: Instance, gpu: &Gpu) -> Instance {
     instance
         .label("index", gpu.index.to_string())
-        .label("uuid", gpu.uuid.as_str())
-        .label("product_name", gpu.product_name.as_str())
+        .label("uuid", &*gpu.uuid)
+        .label("product_name", &*gpu.product_name)
 }
 
 /// Power, W.

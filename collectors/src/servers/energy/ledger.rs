@@ -19,7 +19,7 @@ pub struct Ledger {
     /// Of the servers that run.
     pub accounts: Vec<Account>,
     /// By UUID.
-    pub boards: BTreeMap<String, Board>,
+    pub boards: BTreeMap<Arc<str>, Board>,
     /// Boards that answered last.
     pub gpus: usize,
     taken: Option<Instant>,
@@ -122,7 +122,7 @@ impl Ledger {
         let held = rows.iter().any(|row| row.mem_bytes != Some(0));
         let board = self
             .boards
-            .entry(gpu.uuid.clone())
+            .entry(Arc::clone(&gpu.uuid))
             .or_insert_with(|| Board {
                 instance: Arc::new(described(Instance::new("inference", &gpu_prefix(gpu)), gpu)),
                 divided: None,

@@ -84,9 +84,9 @@ mod tests {
 
     fn gpu(energy_mj: Option<u64>) -> Gpu {
         Gpu {
-            uuid: "GPU-0".to_owned(),
+            uuid: "GPU-0".into(),
             index: 0,
-            product_name: "Board".to_owned(),
+            product_name: "Board".into(),
             energy_mj,
             power_mw: None,
             busy_pct: Some(90.0),

@@ -34,8 +34,8 @@ fn charted(scenario: &str) -> BTreeSet<String> {
     while last_new.elapsed() < Duration::from_secs(4) {
         let mut gpus = simulated.read(&mut reader, 10).unwrap();
         for gpu in &mut gpus {
-            let rows = gpu.processes.take().map(|read| read.rows);
-            gpu.processes = rows.map(|rows| resolve(rows, proc.path(), names, 10));
+            let rows = gpu.processes.take().map(|read| read.rows.clone());
+            gpu.processes = rows.map(|rows| resolve(rows, proc.path(), names, 10).into());
         }
         frame.clear();
         record(&Snapshot { gpus }, &mut instances, &mut frame);
