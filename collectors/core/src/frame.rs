@@ -16,7 +16,7 @@ pub const MAX_NAME_BYTES: usize = 1024;
 pub struct Frame {
     entries: Vec<Entry>,
     values: Vec<Value>,
-    names: String,
+    names: Names,
     every: u32,
 }
 
@@ -24,8 +24,36 @@ pub struct Frame {
 struct Entry {
     chart: ChartRef,
     instance: Arc<Instance>,
-    values: Range<usize>,
+    values: Range<u32>,
     every: u32,
+}
+
+/// Names of dimensions that no chart lists.
+#[derive(Debug, Default)]
+struct Names {
+    text: String,
+    /// Where each ends.
+    ends: Vec<usize>,
+}
+
+impl Names {
+    fn clear(&mut self) {
+        self.text.clear();
+        self.ends.clear();
+    }
+
+    fn push(&mut self, name: &str) -> u32 {
+        self.text.push_str(name);
+        self.ends.push(self.text.len());
+        // A job's dimensions are far fewer.
+        (self.ends.len() - 1) as u32
+    }
+
+    fn get(&self, place: u32) -> &str {
+        let place = place as usize;
+        let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.text[start..self.ends[place]]
+    }
 }
 
 #[derive(Debug)]
@@ -36,12 +64,12 @@ struct Value {
 }
 
 /// A dimension's name, as it is kept.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Kept {
     /// The place among those that the chart lists.
-    Listed(u32),
-    /// Where it is in `names`.
-    Named(Range<usize>),
+    Listed(u16),
+    /// The place among the names of this tick.
+    Named(u32),
 }
 
 /// What a value was recorded under.
@@ -82,7 +110,7 @@ impl Frame {
     /// Begins `chart` for `instance`; set its values on what is returned. The same chart and instance
     /// may be begun once a tick. A chart of which every value is unknown is not sent.
     pub fn chart(&mut self, chart: impl Into<ChartRef>, instance: &Arc<Instance>) -> Recorder<'_> {
-        let start = self.values.len();
+        let start = self.values.len() as u32;
         self.entries.push(Entry {
             chart: chart.into(),
             instance: Arc::clone(instance),
@@ -135,13 +163,13 @@ impl Recorder<'_> {
             name: Kept::new(name, entry, names),
             value: value.unwrap_or(f64::NAN),
         });
-        entry.values.end = values.len();
+        entry.values.end = values.len() as u32;
         self
     }
 }
 
 impl Kept {
-    fn new(name: &str, entry: &Entry, names: &mut String) -> Self {
+    fn new(name: &str, entry: &Entry, names: &mut Names) -> Self {
         let (listed, next) = (entry.chart.dims(), entry.values.len());
         // Mostly they come in the chart's order.
         let place = match listed.get(next) {
@@ -149,11 +177,9 @@ impl Kept {
             _ => listed.iter().position(|dim| dim.id == name),
         };
         if let Some(place) = place {
-            return Self::Listed(place as u32);
+            return Self::Listed(place as u16);
         }
-        let start = names.len();
-        names.push_str(&name[..name.floor_char_boundary(MAX_NAME_BYTES)]);
-        Self::Named(start..names.len())
+        Self::Named(names.push(&name[..name.floor_char_boundary(MAX_NAME_BYTES)]))
     }
 }
 
@@ -192,11 +218,12 @@ impl<'a> Recorded<'a> {
     /// What values were recorded under, and the values.
     pub fn entries(&self) -> impl Iterator<Item = (Name<'a>, Option<f64>)> + use<'a> {
         let frame = self.frame;
-        let values = frame.values[self.entry.values.clone()].iter();
+        let Range { start, end } = self.entry.values;
+        let values = frame.values[start as usize..end as usize].iter();
         values.map(|Value { name, value }| {
             let name = match name {
-                Kept::Listed(place) => Name::Listed(*place as usize),
-                Kept::Named(name) => Name::Named(&frame.names[name.clone()]),
+                Kept::Listed(place) => Name::Listed((*place).into()),
+                Kept::Named(place) => Name::Named(frame.names.get(*place)),
             };
             (name, (!value.is_nan()).then_some(*value))
         })

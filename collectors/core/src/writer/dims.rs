@@ -47,14 +47,41 @@ impl Store {
 /// The dimensions of a chart: first those that it lists, in that order, known to the agent or not; then those that were
 /// named while running.
 pub(super) struct Dims {
-    text: Range<usize>,
-    slots: Range<usize>,
+    text: Part,
+    slots: Part,
     /// Length of the chart's own text.
-    begin: usize,
+    begin: u32,
     /// How many the chart lists.
-    listed: usize,
-    /// Names of those that are recorded under another than their identifier, by place.
-    raw: BTreeMap<usize, Box<str>>,
+    listed: u32,
+    raw: Option<Box<RawNames>>,
+}
+
+/// Names of dimensions that are recorded under another than their identifier, by place.
+#[derive(Default)]
+struct RawNames(BTreeMap<usize, Box<str>>);
+
+/// A range, in half the memory: no job has as much text.
+#[derive(Clone, Copy)]
+struct Part {
+    start: u32,
+    end: u32,
+}
+
+impl Part {
+    fn new(start: usize, end: usize) -> Self {
+        Self {
+            start: start as u32,
+            end: end as u32,
+        }
+    }
+
+    fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    fn len(self) -> usize {
+        self.range().len()
+    }
 }
 
 /// The same with their place in memory, for one tick.
@@ -81,22 +108,22 @@ impl Dims {
             });
         }
         Self {
-            text: text..store.text.len(),
-            slots: slots..store.slots.len(),
-            begin,
-            listed: listed.len(),
-            raw: BTreeMap::new(),
+            text: Part::new(text, store.text.len()),
+            slots: Part::new(slots, store.slots.len()),
+            begin: begin as u32,
+            listed: listed.len() as u32,
+            raw: None,
         }
     }
 
     /// The chart's identifier.
     pub(super) fn chart_id<'a>(&self, store: &'a Store) -> &'a str {
-        &store.text[self.text.start + BEGIN.len()..self.text.start + self.begin]
+        &store.text[self.text.range()][BEGIN.len()..self.begin as usize]
     }
 
     /// How many the agent knows.
     pub(super) fn len(&self, store: &Store) -> usize {
-        let slots = store.slots[self.slots.clone()].iter();
+        let slots = store.slots[self.slots.range()].iter();
         slots.filter(|slot| slot.precision > 0).count()
     }
 
@@ -106,7 +133,7 @@ impl Dims {
         let last_value = tick.saturating_sub(1);
         let name = match name {
             Name::Listed(place) => {
-                let slot = &mut store.slots[self.slots.clone()][place];
+                let slot = &mut store.slots[self.slots.range()][place];
                 if slot.precision == 0 {
                     (slot.precision, slot.last_value) = (dim.precision, last_value);
                 }
@@ -119,46 +146,50 @@ impl Dims {
             (0..self.slots.len()).any(|place| self.id(store, place) == id)
         });
         if id != name {
-            self.raw.insert(self.slots.len(), name.into());
+            let raw = self.raw.get_or_insert_default();
+            raw.0.insert(self.slots.len(), name.into());
         }
         self.move_to_the_end(store);
         store.text.extend([SET.0, &id, SET.1]);
-        self.text.end = store.text.len();
+        self.text.end = store.text.len() as u32;
         store.slots.push(Slot {
             last_value,
             end: self.text.len() as u32,
             precision: dim.precision,
         });
-        self.slots.end = store.slots.len();
+        self.slots.end = store.slots.len() as u32;
     }
 
     /// Makes room for more behind what it has.
     fn move_to_the_end(&mut self, store: &mut Store) {
-        if self.slots.end == store.slots.len() && self.text.end == store.text.len() {
+        let ends = (self.text.end as usize, self.slots.end as usize);
+        if ends == (store.text.len(), store.slots.len()) {
             return;
         }
         let (text, slots) = (store.text.len(), store.slots.len());
-        store.text.extend_from_within(self.text.clone());
-        store.slots.extend_from_within(self.slots.clone());
+        store.text.extend_from_within(self.text.range());
+        store.slots.extend_from_within(self.slots.range());
         store.unused += self.slots.len().max(1);
-        (self.text, self.slots) = (text..store.text.len(), slots..store.slots.len());
+        self.text = Part::new(text, store.text.len());
+        self.slots = Part::new(slots, store.slots.len());
     }
 
     /// Moves to another store.
     pub(super) fn move_to(&mut self, from: &Store, to: &mut Store) {
         let (text, slots) = (to.text.len(), to.slots.len());
-        to.text.push_str(&from.text[self.text.clone()]);
-        to.slots.extend_from_slice(&from.slots[self.slots.clone()]);
-        (self.text, self.slots) = (text..to.text.len(), slots..to.slots.len());
+        to.text.push_str(&from.text[self.text.range()]);
+        to.slots.extend_from_slice(&from.slots[self.slots.range()]);
+        self.text = Part::new(text, to.text.len());
+        self.slots = Part::new(slots, to.slots.len());
     }
 
     /// What a tick writes of them.
     pub(super) fn line<'a>(&'a self, store: &'a mut Store) -> Line<'a> {
         Line {
-            text: &store.text.as_bytes()[self.text.clone()],
-            slots: &mut store.slots[self.slots.clone()],
-            begin: self.begin,
-            next: self.listed,
+            text: &store.text.as_bytes()[self.text.range()],
+            slots: &mut store.slots[self.slots.range()],
+            begin: self.begin as usize,
+            next: self.listed as usize,
             dims: self,
         }
     }
@@ -173,7 +204,7 @@ impl Dims {
         which: impl Fn(usize) -> bool,
     ) {
         let (dims, dynamic) = (chart.dims(), chart.dynamic());
-        for (place, slot) in store.slots[self.slots.clone()].iter().enumerate() {
+        for (place, slot) in store.slots[self.slots.range()].iter().enumerate() {
             let Some(dim) = dims.get(place).copied().or(dynamic) else {
                 continue;
             };
@@ -202,7 +233,7 @@ impl Dims {
         tick: u64,
         after: u64,
     ) -> impl Fn(usize) -> bool + use<'a> {
-        let (listed, slots) = (self.listed, &store.slots[self.slots.clone()]);
+        let (listed, slots) = (self.listed as usize, &store.slots[self.slots.range()]);
         move |place| {
             let gone = |slot: &Slot| tick - slot.last_value >= after;
             place >= listed && slots.get(place).is_some_and(gone)
@@ -211,12 +242,12 @@ impl Dims {
 
     /// Places of those that were named while running.
     pub(super) fn named(&self) -> Range<usize> {
-        self.listed..self.slots.len()
+        self.listed as usize..self.slots.len()
     }
 
     /// The tick at which the one of them whose last value is the oldest had it.
     pub(super) fn oldest(&self, store: &Store) -> Option<u64> {
-        let named = &store.slots[self.slots.clone()][self.listed..];
+        let named = &store.slots[self.slots.range()][self.listed as usize..];
         named.iter().map(|slot| slot.last_value).min()
     }
 
@@ -226,39 +257,40 @@ impl Dims {
             .named()
             .filter(|place| which.get(*place) != Some(&true))
             .map(|place| {
-                let raw = self.raw.get(&place).cloned();
-                let slot = store.slots[self.slots.start + place];
+                let raw = self.raw_name(place).map(Box::from);
+                let slot = store.slots[self.slots.range()][place];
                 (self.id(store, place).to_owned(), raw, slot)
             })
             .collect();
-        store.unused += self.slots.len() - self.listed - kept.len();
-        self.raw.clear();
-        self.text.end = self.text.start + self.end_of(store, self.listed);
+        store.unused += self.named().len() - kept.len();
+        self.raw = None;
+        self.text.end = self.text.start + self.end_of(store, self.listed as usize) as u32;
         self.slots.end = self.slots.start + self.listed;
         self.move_to_the_end(store);
         for (id, raw, slot) in kept {
             if let Some(raw) = raw {
-                self.raw.insert(self.slots.len(), raw);
+                let names = self.raw.get_or_insert_default();
+                names.0.insert(self.slots.len(), raw);
             }
             store.text.extend([SET.0, &id, SET.1]);
-            self.text.end = store.text.len();
+            self.text.end = store.text.len() as u32;
             let end = self.text.len() as u32;
             store.slots.push(Slot { end, ..slot });
-            self.slots.end = store.slots.len();
+            self.slots.end = store.slots.len() as u32;
         }
     }
 
     /// Where the text of the first `count` ends.
     fn end_of(&self, store: &Store, count: usize) -> usize {
         match count.checked_sub(1) {
-            Some(last) => store.slots[self.slots.start + last].end as usize,
-            None => self.begin,
+            Some(last) => store.slots[self.slots.range()][last].end as usize,
+            None => self.begin as usize,
         }
     }
 
     fn id<'a>(&self, store: &'a Store, place: usize) -> &'a str {
         let (start, end) = (self.end_of(store, place), self.end_of(store, place + 1));
-        &store.text[self.text.clone()][start + SET.0.len()..end - SET.1.len()]
+        &store.text[self.text.range()][start + SET.0.len()..end - SET.1.len()]
     }
 
     fn place_of(&self, store: &Store, name: &str) -> Option<usize> {
@@ -269,7 +301,8 @@ impl Dims {
     }
 
     fn raw_name(&self, place: usize) -> Option<&str> {
-        self.raw.get(&place).map(|name| &**name)
+        let raw = self.raw.as_ref()?;
+        raw.0.get(&place).map(|name| &**name)
     }
 }
 
