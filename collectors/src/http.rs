@@ -28,7 +28,9 @@ const SPARE_BYTES: usize = 256 * 1024;
 const LONG_BYTES: usize = 1024 * 1024;
 static LONG: Mutex<()> = Mutex::new(());
 /// How much a body grows by, at least and at most.
-const STEP_BYTES: usize = 32 * 1024;
+const STEP_BYTES: usize = 8 * 1024;
+/// How much is read beyond the length of the body before, to begin with.
+const BEYOND_BYTES: usize = 2 * 1024;
 const MAX_STEP_BYTES: usize = 512 * 1024;
 /// A request has a few hundred bytes.
 const OUTPUT_BUFFER_BYTES: usize = 8 * 1024;
@@ -199,7 +201,6 @@ impl Client {
     }
 
     fn attempt(&self, body: &mut Vec<u8>) -> Result<u16, ureq::Error> {
-        body.clear();
         let mut request = self.agent.get(&self.url);
         if let Some(Secret(bearer)) = &self.bearer {
             request = request.header("authorization", bearer);
@@ -220,8 +221,8 @@ impl Client {
     }
 }
 
-/// Reads into `body` to the end. Unlike `read_to_end` it never holds much more than was read: `max_body` is far
-/// above what is usual, and its double would be memory for a page that is thrown away.
+/// Reads into `body`, over what it held, to the end. Unlike `read_to_end` it never holds much more than was read:
+/// `max_body` is far above what is usual, and its double would be memory for a page that is thrown away.
 fn read_all(reader: &mut impl Read, body: &mut Vec<u8>, max_body: usize) -> io::Result<()> {
     let (mut filled, mut turn) = (0, None);
     let outcome = loop {
@@ -229,10 +230,21 @@ fn read_all(reader: &mut impl Read, body: &mut Vec<u8>, max_body: usize) -> io::
             turn = Some(LONG.lock().unwrap_or_else(PoisonError::into_inner));
         }
         if filled == body.len() {
+            // Mostly it is as long as the one before.
+            let mut beyond = [0; BEYOND_BYTES];
+            let read = match reader.read(&mut beyond) {
+                Ok(0) => break Ok(()),
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => break Err(error),
+            };
             let more = (filled / 2).clamp(STEP_BYTES, MAX_STEP_BYTES);
-            let more = more.min(max_body.saturating_sub(filled) + 1);
+            let more = more.min(max_body.saturating_sub(filled) + 1).max(read);
             body.reserve_exact(more);
+            body.extend_from_slice(&beyond[..read]);
             body.resize(filled + more, 0);
+            filled += read;
+            continue;
         }
         match reader.read(&mut body[filled..]) {
             Ok(0) => break Ok(()),

@@ -62,12 +62,12 @@ const PLUGIN: &str = "rs.d";
 /// Told to the agent when there is nothing to do; it then does not start the plugin again.
 const DISABLE: &[u8] = b"DISABLE\n";
 
-/// Lets threads share the allocator's arenas. Each job has a thread, and an arena of its own would keep what
-/// its largest page took. A long page has a mapping of its own, which ends with it: by itself the allocator would
+/// Lets threads share the allocator's arena. Each job has a thread, and an arena of its own would keep what
+/// its largest page took; and what the start took and gave back serves them all. A long page has a mapping of its own, which ends with it: by itself the allocator would
 /// put the next one of that size into an arena, where it stays.
 #[cfg(target_env = "gnu")]
 fn share_memory_among_threads() {
-    const ARENAS: i32 = 2;
+    const ARENAS: i32 = 1;
     const MAPPED_FROM_BYTES: i32 = 256 * 1024;
     // SAFETY: they set numbers of the allocator's; no other thread exists yet.
     unsafe {

@@ -112,6 +112,26 @@ fn a_body_that_breaks_off_holds_no_memory() {
     assert_eq!(body.capacity(), 0);
 }
 
+#[test]
+fn a_body_replaces_the_one_before_whatever_their_lengths() {
+    let lengths = [
+        0,
+        1,
+        BEYOND_BYTES,
+        BEYOND_BYTES + 1,
+        STEP_BYTES,
+        3 * STEP_BYTES + 7,
+    ];
+    let page = |length: usize| -> Vec<u8> { (0..length).map(|at| (at % 251) as u8).collect() };
+    for before in lengths {
+        for length in lengths {
+            let mut body = vec![b'x'; before];
+            read_all(&mut &page(length)[..], &mut body, LONG_BYTES).unwrap();
+            assert_eq!(body, page(length), "after {before}");
+        }
+    }
+}
+
 /// Fails when it is read.
 struct Broken;
 

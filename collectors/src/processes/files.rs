@@ -1,10 +1,12 @@
 //! Small files of processes, read into a buffer that is kept: what is read of thousands of them allocates nothing.
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
 
 use super::Stat;
 
@@ -19,7 +21,10 @@ const FIRST: usize = 4096;
 #[derive(Debug)]
 pub struct Files {
     root: PathBuf,
-    path: OsString,
+    /// The same, open: inside a container the way to it leads over several file systems, each of which has to be asked
+    /// for each file.
+    dir: Option<File>,
+    path: String,
     buffer: Vec<u8>,
 }
 
@@ -29,7 +34,8 @@ impl Files {
     pub fn new(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
-            path: OsString::new(),
+            dir: None,
+            path: String::new(),
             buffer: vec![],
         }
     }
@@ -58,9 +64,13 @@ impl Files {
     /// The first `limit` bytes of a file of a process that may end at any moment: what cannot be read is not there.
     pub fn read(&mut self, pid: u32, name: &str, limit: usize) -> Option<&[u8]> {
         self.path.clear();
-        self.path.push(&self.root);
-        write!(self.path, "/{pid}/{name}").ok()?;
-        let mut file = File::open(&self.path).ok()?;
+        write!(self.path, "{pid}/{name}").ok()?;
+        let dir = match &self.dir {
+            Some(dir) => dir,
+            None => self.dir.insert(File::open(&self.root).ok()?),
+        };
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let mut file = File::from(openat(dir, self.path.as_str(), flags, Mode::empty()).ok()?);
         let mut end = 0;
         loop {
             let room = limit.min((end * 2).max(FIRST));

@@ -1,7 +1,6 @@
 //! Whether the engine moves. Gauges are stale when idle and counters tell the truth: a gauge is believed
 //! for a while after anything of the engine has moved.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::measure::Measure;
@@ -58,8 +57,8 @@ pub struct Schedulers {
 impl Schedulers {
     /// Looks at the processes that run the model.
     #[must_use]
-    pub fn read(proc_root: &Path, tree: &Tree) -> Self {
-        let (mut found, mut files) = (Self::default(), Files::new(proc_root));
+    pub fn read(files: &mut Files, tree: &Tree) -> Self {
+        let mut found = Self::default();
         for (pid, role) in &tree.members {
             if *role != Role::Scheduler {
                 continue;

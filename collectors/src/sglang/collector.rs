@@ -29,7 +29,7 @@ use crate::gpu_usage;
 use crate::host_probe::HostProbe;
 use crate::http::{Client, Scheme};
 use crate::inference_status;
-use crate::processes::{Listener, Listeners, effective_uid};
+use crate::processes::{Files, Listener, Listeners, effective_uid};
 
 /// Longest page taken; the longest of real servers has 100 KiB.
 const MAX_PAGE: usize = 4 * 1024 * 1024;
@@ -41,6 +41,7 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_secs(60);
 pub struct ServerCollector {
     name: String,
     servers: Arc<Servers>,
+    files: Files,
     proc_root: PathBuf,
     own_uid: u32,
     options: Options,
@@ -83,6 +84,7 @@ impl ServerCollector {
             ),
             name,
             servers,
+            files: Files::new(&proc_root),
             proc_root,
             own_uid: nix::unistd::geteuid().as_raw(),
             ends: Ends::new(options.ends_window()),
@@ -324,7 +326,7 @@ impl Collector for ServerCollector {
             Some(life) => life,
             None => Life::new(&tree, self.is_own(&tree), self.options.window()),
         };
-        let schedulers = Schedulers::read(&self.proc_root, &tree);
+        let schedulers = Schedulers::read(&mut self.files, &tree);
         life.history
             .activity
             .observe_schedulers(schedulers, tick.now, tick.every);
