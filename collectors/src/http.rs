@@ -20,9 +20,9 @@ use ureq::unversioned::transport::{ConnectionDetails, Connector, DefaultConnecto
 
 /// Buffers are kept with each connection, and there is one a server.
 const INPUT_BUFFER_BYTES: usize = 32 * 1024;
-/// A buffer for a body that is this much larger than the last body is given back: one page that was far too long
-/// is no reason to hold so much for ever.
-const SPARE_BYTES: usize = 256 * 1024;
+/// Part of a body that its buffer is longer, at most: pages grow, and one that was far too long is no reason to hold
+/// so much for ever.
+const SPARE: usize = 8;
 /// A body longer than this is read while no other such one is: real pages are shorter, and servers that send without
 /// end hold little together. Each has its time, so that nobody waits for long.
 const LONG_BYTES: usize = 1024 * 1024;
@@ -176,8 +176,9 @@ impl Client {
         if answer.is_err() {
             body.clear();
         }
-        if body.capacity() > body.len() + SPARE_BYTES {
-            body.shrink_to_fit();
+        let spare = (body.len() / SPARE).max(STEP_BYTES);
+        if body.capacity() > body.len() + spare {
+            body.shrink_to(body.len() + spare / 2);
         }
         answer.map_err(|error| {
             let why = explain(&error, self.timeout);
@@ -238,7 +239,10 @@ fn read_all(reader: &mut impl Read, body: &mut Vec<u8>, max_body: usize) -> io::
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => break Err(error),
             };
-            let more = (filled / 2).clamp(STEP_BYTES, MAX_STEP_BYTES);
+            let more = match body.capacity() - filled {
+                room if room > read => room,
+                _ => (filled / 2).clamp(STEP_BYTES, MAX_STEP_BYTES),
+            };
             let more = more.min(max_body.saturating_sub(filled) + 1).max(read);
             body.reserve_exact(more);
             body.extend_from_slice(&beyond[..read]);

@@ -63,8 +63,8 @@ const PLUGIN: &str = "rs.d";
 const DISABLE: &[u8] = b"DISABLE\n";
 
 /// Lets threads share the allocator's arena. Each job has a thread, and an arena of its own would keep what
-/// its largest page took; and what the start took and gave back serves them all. A long page has a mapping of its own, which ends with it: by itself the allocator would
-/// put the next one of that size into an arena, where it stays.
+/// its largest page took; what the start took and gave back serves them all. A long page has a mapping of its own,
+/// which ends with it: by itself the allocator would put the next one of that size into an arena, where it stays.
 #[cfg(target_env = "gnu")]
 fn share_memory_among_threads() {
     const ARENAS: i32 = 1;

@@ -101,6 +101,8 @@ impl<'a> Iterator for Labels<'a> {
 #[derive(Clone, Debug)]
 pub struct Lines<'a> {
     rest: &'a [u8],
+    /// The same, where all of the page is text: one look at the whole costs less than one at each line.
+    text: Option<&'a str>,
     skipped: u32,
     /// The name of the last sample.
     name: &'a str,
@@ -113,6 +115,7 @@ impl<'a> Lines<'a> {
     pub fn new(page: &'a [u8]) -> Self {
         Self {
             rest: page,
+            text: std::str::from_utf8(page).ok(),
             skipped: 0,
             name: "",
         }
@@ -142,9 +145,17 @@ impl<'a> Iterator for Lines<'a> {
                 self.rest = &[];
                 return None;
             };
-            let (line, rest) = self.rest.split_at(end);
-            self.rest = &rest[1..];
-            match read_line(line, self.name) {
+            let line = match self.text {
+                Some(text) => Ok(&text[..end]),
+                None => std::str::from_utf8(&self.rest[..end]),
+            };
+            self.rest = &self.rest[end + 1..];
+            self.text = self.text.map(|text| &text[end + 1..]);
+            let read = match line {
+                Ok(line) if end <= MAX_LINE => read_line(line, self.name),
+                _ => Read::Garbage,
+            };
+            match read {
                 Read::Line(line) => {
                     if let Line::Sample(sample) = &line {
                         self.name = sample.name;
@@ -165,13 +176,7 @@ enum Read<'a> {
     Garbage,
 }
 
-fn read_line<'a>(line: &'a [u8], before: &str) -> Read<'a> {
-    if line.len() > MAX_LINE {
-        return Read::Garbage;
-    }
-    let Ok(line) = std::str::from_utf8(line) else {
-        return Read::Garbage;
-    };
+fn read_line<'a>(line: &'a str, before: &str) -> Read<'a> {
     let line = line.trim_ascii();
     match line.as_bytes().first() {
         None => Read::Nothing,

@@ -29,8 +29,13 @@ pub struct Writer {
     /// The first tick at which something may be obsolete, for a job with that interval.
     look: (u64, u32),
     out: Vec<u8>,
+    /// The longest text of late.
+    longest: usize,
     id: String,
 }
+
+/// Ticks after which memory that none of them used is given back: definitions are many times as long as values.
+const GIVE_BACK_AFTER_TICKS: u64 = 16;
 
 impl Writer {
     /// For the job `job` of `module`. Without `heatmaps` (agents before 2.x) those are drawn stacked.
@@ -47,6 +52,7 @@ impl Writer {
             tick: 0,
             look: (0, 0),
             out: Vec::new(),
+            longest: 0,
             id: String::new(),
         }
     }
@@ -65,8 +71,13 @@ impl Writer {
 
     /// The text of one tick, taken at `now` by a job that ticks every `update_every` seconds.
     pub fn write(&mut self, frame: &Frame, update_every: u32, now: Instant) -> &[u8] {
+        self.longest = self.longest.max(self.out.len());
         self.out.clear();
         self.tick += 1;
+        if self.tick.is_multiple_of(GIVE_BACK_AFTER_TICKS) {
+            self.out.shrink_to(self.longest);
+            self.longest = 0;
+        }
         for (place, recorded) in frame.charts().enumerate() {
             let every = recorded.every().max(update_every);
             self.write_chart(place, &recorded, every, now);

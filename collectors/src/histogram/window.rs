@@ -17,11 +17,14 @@ pub struct Window {
     last: Option<Last>,
     cumulative: Vec<f64>,
     steps: VecDeque<Step>,
-    spare: Vec<Step>,
+    /// What the steps added, one step after another: most buckets get nothing from a scrape.
+    added: VecDeque<Added>,
     /// Observations in the window, by bucket, not cumulative.
     totals: Vec<f64>,
     /// Seconds that the newest step took, if the newest scrape made one.
     newest: Option<f64>,
+    /// What it added to each bucket.
+    newest_added: Vec<f64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -31,12 +34,20 @@ struct Last {
     count: Option<Counter>,
 }
 
-/// What one scrape added.
+/// One scrape.
 #[derive(Clone, Debug)]
 struct Step {
     at: Instant,
-    added: Vec<f64>,
+    /// Buckets that it added to.
+    buckets: usize,
     sum: Option<f64>,
+}
+
+/// What one scrape added to one bucket.
+#[derive(Clone, Copy, Debug)]
+struct Added {
+    bucket: usize,
+    observations: f64,
 }
 
 impl Window {
@@ -50,9 +61,10 @@ impl Window {
             last: None,
             cumulative: vec![],
             steps: VecDeque::new(),
-            spare: vec![],
+            added: VecDeque::new(),
             totals: vec![],
             newest: None,
+            newest_added: vec![],
         }
     }
 
@@ -156,18 +168,18 @@ impl Window {
     /// `None` if it added none that could be dated.
     #[must_use]
     pub fn added(&self, edge: f64) -> Option<(f64, f64)> {
-        let step = self.newest.and(self.steps.back())?;
-        let inside = self.bounds.iter().zip(&step.added);
+        self.newest?;
+        let inside = self.bounds.iter().zip(&self.newest_added);
         let under = inside.filter(|(bound, _)| **bound <= edge);
-        Some((step.added.iter().sum(), under.map(|(_, added)| added).sum()))
+        let all = self.newest_added.iter().sum();
+        Some((all, under.map(|(_, added)| added).sum()))
     }
 
     /// Each bucket's name and the observations per second that the newest scrape added to it; `None`
     /// if it added none that could be dated.
     pub fn distribution(&self) -> impl Iterator<Item = (&str, Option<f64>)> {
-        let newest = self.newest.zip(self.steps.back());
-        self.names.iter().enumerate().map(move |(i, name)| {
-            let rate = newest.map(|(seconds, step)| step.added[i] / seconds);
+        self.names.iter().enumerate().map(|(i, name)| {
+            let rate = self.newest.map(|seconds| self.newest_added[i] / seconds);
             (name.as_str(), rate)
         })
     }
@@ -185,28 +197,32 @@ impl Window {
         if seconds <= 0.0 {
             return;
         }
-        let mut step = self.spare.pop().unwrap_or_else(|| Step {
-            at: now,
-            added: vec![],
-            sum: None,
-        });
-        step.at = now;
-        step.sum = last
-            .sum
-            .zip(buckets.sum)
-            .map(|(before, after)| after - before);
-        step.added.clear();
-        let mut below = 0.0;
-        for (before, after) in self.cumulative.iter().zip(&buckets.cumulative) {
+        self.newest_added.clear();
+        let (mut below, mut buckets_added) = (0.0, 0);
+        let pairs = self.cumulative.iter().zip(&buckets.cumulative);
+        for (bucket, (before, after)) in pairs.enumerate() {
             let up_to_here = after - before;
             // Buckets of several processes are not read at one moment.
-            step.added.push((up_to_here - below).max(0.0));
+            let observations = (up_to_here - below).max(0.0);
             below = up_to_here.max(below);
+            self.newest_added.push(observations);
+            if observations > 0.0 {
+                self.totals[bucket] += observations;
+                self.added.push_back(Added {
+                    bucket,
+                    observations,
+                });
+                buckets_added += 1;
+            }
         }
-        for (total, added) in self.totals.iter_mut().zip(&step.added) {
-            *total += added;
-        }
-        self.steps.push_back(step);
+        self.steps.push_back(Step {
+            at: now,
+            buckets: buckets_added,
+            sum: last
+                .sum
+                .zip(buckets.sum)
+                .map(|(before, after)| after - before),
+        });
         self.newest = Some(seconds);
     }
 
@@ -215,10 +231,13 @@ impl Window {
             .steps
             .pop_front_if(|step| now.saturating_duration_since(step.at) >= self.length)
         {
-            for (total, added) in self.totals.iter_mut().zip(&step.added) {
-                *total -= added;
+            for Added {
+                bucket,
+                observations,
+            } in self.added.drain(..step.buckets)
+            {
+                self.totals[bucket] -= observations;
             }
-            self.spare.push(step);
         }
         if self.steps.is_empty() {
             // Sums of fractions may leave a trace.
@@ -227,7 +246,8 @@ impl Window {
     }
 
     fn clear(&mut self) {
-        self.spare.extend(self.steps.drain(..));
+        self.steps.clear();
+        self.added.clear();
         self.totals.fill(0.0);
         self.last = None;
     }

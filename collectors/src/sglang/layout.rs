@@ -51,6 +51,12 @@ impl<T> Layout<T> {
         self.complete = false;
     }
 
+    /// The page has come again: what was learnt is kept for long, without the room to learn more.
+    pub fn settle(&mut self) {
+        self.text.shrink_to_fit();
+        self.parts.shrink_to_fit();
+    }
+
     /// Learns the next lines, which have no value that matters.
     pub fn add_text(&mut self, text: &[u8], what: Option<T>) {
         if !self.keep(text) {

@@ -103,6 +103,7 @@ impl Reader {
             }
         });
         if same {
+            layout.settle();
             snapshot.series = self.series;
             snapshot.version = self.newest.version();
             snapshot.supported = self.newest.is_supported();

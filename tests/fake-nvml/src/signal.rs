@@ -89,8 +89,9 @@ impl Signal {
         match self {
             Self::Constant(value) => *value,
             Self::Sine(s) => {
-                (s.min + s.max) / 2.0
-                    + (s.max - s.min) / 2.0 * (TAU * (t + s.phase_s) / s.period_s).sin()
+                // Within one period: the sine of a large number takes several times as long.
+                let turn = ((t + s.phase_s) / s.period_s).rem_euclid(1.0);
+                (s.min + s.max) / 2.0 + (s.max - s.min) / 2.0 * (TAU * turn).sin()
             }
             Self::Steps(s) => {
                 let step = ((t + s.phase_s) / s.every_s).floor();

@@ -15,8 +15,8 @@ use crate::session::{self, Device};
 /// Single and double bit ECC errors, performance state, XID, clock.
 const SUPPORTED: u64 = 0x1f;
 const XID: u64 = 0x08;
-/// How often a wait looks whether something has happened.
-const LOOK: Duration = Duration::from_millis(250);
+/// How often a wait looks whether the scenario has changed; what that says is known beforehand.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// An `nvmlEventSet_t`, a number that is never used again.
 type Handle = usize;
@@ -41,8 +41,16 @@ fn sets() -> MutexGuard<'static, (Handle, BTreeMap<Handle, Set>)> {
     SETS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The next event of a set that has happened by now.
-fn next(set: Handle) -> Result<Option<EventV1>, Code> {
+/// What a set waits for.
+enum Next {
+    /// It has happened.
+    Event(EventV1),
+    /// It happens after this time, as far as the scenario says now.
+    After(Duration),
+}
+
+/// The next event of a set.
+fn next(set: Handle) -> Result<Next, Code> {
     let machine = session::machine()?;
     let now_s = machine.now_s();
     let mut sets = sets();
@@ -53,35 +61,43 @@ fn next(set: Handle) -> Result<Option<EventV1>, Code> {
             continue;
         };
         for xid in &gpu.xids {
-            let at_s = xid.next_after(*delivered_s).filter(|at_s| *at_s <= now_s);
-            if let Some(at_s) = at_s
+            if let Some(at_s) = xid.next_after(*delivered_s)
                 && earliest.is_none_or(|(first_s, ..)| at_s < first_s)
             {
                 earliest = Some((at_s, &gpu.uuid, xid.xid));
             }
         }
     }
-    Ok(earliest.map(|(at_s, uuid, xid)| {
-        set.delivered_s.insert(uuid.to_owned(), at_s);
-        EventV1 {
-            device: session::handle(uuid),
-            kind: XID,
-            data: xid,
-        }
+    let Some((at_s, uuid, xid)) = earliest else {
+        return Ok(Next::After(LOOK));
+    };
+    if at_s > now_s {
+        return Ok(Next::After(
+            Duration::try_from_secs_f64(at_s - now_s).unwrap_or(LOOK),
+        ));
+    }
+    set.delivered_s.insert(uuid.to_owned(), at_s);
+    Ok(Next::Event(EventV1 {
+        device: session::handle(uuid),
+        kind: XID,
+        data: xid,
     }))
 }
 
 fn wait(set: Handle, timeout_ms: c_uint) -> Result<EventV1, Code> {
     let until = Instant::now() + Duration::from_millis(timeout_ms.into());
     loop {
-        if let Some(event) = next(set)? {
-            return Ok(event);
-        }
+        let wait = match next(set)? {
+            Next::Event(event) => return Ok(event),
+            Next::After(wait) => wait,
+        };
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(TIMEOUT);
         }
-        thread::sleep(left.min(LOOK));
+        // A little more than nothing: a clock that stands still must not make this spin.
+        let wait = wait.max(Duration::from_millis(1));
+        thread::sleep(left.min(LOOK).min(wait));
     }
 }
 
