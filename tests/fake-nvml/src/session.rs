@@ -127,10 +127,12 @@ pub fn index(machine: &Machine, device: Device) -> Result<(usize, Option<usize>)
         return Err(INVALID_ARGUMENT);
     }
     let state = state();
-    let uuid = state
-        .handles
-        .get(offset / HANDLE_STEP)
-        .ok_or(INVALID_ARGUMENT)?;
+    let slot = offset / HANDLE_STEP;
+    let uuid = state.handles.get(slot).ok_or(INVALID_ARGUMENT)?;
+    // Mostly they were first seen in the order in which they are.
+    if machine.gpus.get(slot).is_some_and(|it| it.uuid == *uuid) {
+        return Ok((slot, None));
+    }
     let found = machine.gpus.iter().enumerate().find_map(|(gpu, entry)| {
         if entry.uuid == *uuid {
             return Some((gpu, None));
