@@ -66,6 +66,12 @@ impl Charts {
         self.all.iter().map(|defined| (defined, &self.store))
     }
 
+    /// Slots in the store.
+    #[cfg(test)]
+    pub(super) fn slots(&self) -> usize {
+        self.store.len()
+    }
+
     /// Forgets those of which `keep` says false.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&mut Defined, &mut Store) -> bool) {
         let before = self.all.len();
@@ -120,6 +126,7 @@ impl Defined {
     /// The same anew, of what is recorded.
     pub(super) fn begin_anew(&mut self, store: &mut Store, recorded: &Recorded<'_>, tick: u64) {
         let id = self.id(store).to_owned();
+        self.dims.leave(store);
         *self = Self::new(store, &id, recorded, tick);
     }
 

@@ -38,6 +38,12 @@ pub(super) struct Slot {
 }
 
 impl Store {
+    /// Charts' dimensions and what they left behind.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Whether it is worth to be put in order.
     pub(super) fn is_untidy(&self) -> bool {
         self.unused > MANY_UNUSED && self.unused > self.slots.len() / 2
@@ -169,9 +175,14 @@ impl Dims {
         let (text, slots) = (store.text.len(), store.slots.len());
         store.text.extend_from_within(self.text.range());
         store.slots.extend_from_within(self.slots.range());
-        store.unused += self.slots.len().max(1);
+        self.leave(store);
         self.text = Part::new(text, store.text.len());
         self.slots = Part::new(slots, store.slots.len());
+    }
+
+    /// Leaves what it has of the store to nobody.
+    pub(super) fn leave(&self, store: &mut Store) {
+        store.unused += self.slots.len().max(1);
     }
 
     /// Moves to another store.

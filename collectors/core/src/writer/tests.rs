@@ -261,6 +261,54 @@ fn a_chart_made_while_running_is_defined_like_any_other() {
 }
 
 #[test]
+fn a_chart_that_becomes_another_is_defined_anew_and_leaves_nothing_behind() {
+    const PLAIN: &[Dim] = &[Dim::new("value")];
+    const COUNTED: &[Dim] = &[Dim::new("value").incremental()];
+    let made = |title: &str, dims: &'static [Dim]| {
+        let [id, context, family, units] = ["depth", "p.depth", "f", "u"].map(str::to_owned);
+        Arc::new(Chart {
+            id,
+            context,
+            family,
+            title: title.to_owned(),
+            units,
+            kind: Kind::Line,
+            priority: 7,
+            dims,
+            dynamic: None,
+        })
+    };
+    let instance = Arc::new(Instance::new("t", ""));
+    let mut bench = Bench::new();
+    let mut tick = |chart: &Arc<Chart<String>>| {
+        bench.frame.clear();
+        bench.frame.chart(chart, &instance).set("value", 1.0);
+        bench.now += Duration::from_secs(1);
+        let text = bench.writer.write(&bench.frame, 1, bench.now).to_vec();
+        let slots = bench.writer.charts.slots();
+        (String::from_utf8(text).unwrap(), slots)
+    };
+    tick(&made("first", PLAIN));
+    let (same, _) = tick(&made("first", PLAIN));
+    assert!(!same.contains("CHART"), "{same}");
+    let (renamed, _) = tick(&made("second", PLAIN));
+    assert!(
+        renamed.starts_with("CHART t.depth '' 'second'"),
+        "{renamed}"
+    );
+    assert!(!renamed.contains("obsolete"), "{renamed}");
+    for turn in 0..3000 {
+        let dims = [COUNTED, PLAIN][turn % 2];
+        let (text, slots) = tick(&made("second", dims));
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines[0].contains("'obsolete'"), "{text}");
+        assert!(lines[1].starts_with("CHART t.depth "), "{text}");
+        assert!(text.contains("SET 'value' = 1\n"), "{text}");
+        assert!(slots < 1000, "{slots} after {turn}");
+    }
+}
+
+#[test]
 fn numbers_are_written_as_any_formatter_writes_them() {
     for number in [0, 7, -7, 10, 99, 100, -1_000_001, i64::MAX, i64::MIN] {
         let mut out = vec![];
