@@ -21,18 +21,19 @@ fn scenario(model: &str, readings: &str) -> String {
         )
 }
 
-/// The second of two readings `seconds` of the ticks and a fifth of a real second apart.
+/// The second of two readings `seconds` of the ticks and a real second apart.
 fn second_reading(simulated: &mut Simulated, seconds: u64) -> Vec<Gpu> {
     let mut reader = simulated.open().unwrap();
     simulated.read(&mut reader, 0).unwrap();
-    thread::sleep(Duration::from_millis(200));
+    thread::sleep(Duration::from_secs(1));
     simulated.read(&mut reader, seconds).unwrap()
 }
 
 fn near(value: Option<f64>, expected: f64) {
     let value = value.unwrap();
+    // A busy machine delays a call by some milliseconds.
     assert!(
-        (value / expected - 1.0).abs() < 0.02,
+        (value / expected - 1.0).abs() < 0.05,
         "{value}, not {expected}"
     );
 }
