@@ -83,6 +83,7 @@ impl Writer {
             self.write_chart(place, &recorded, every, now);
         }
         self.obsolete_vanished(update_every);
+        self.charts.tidy();
         self.address();
         &self.out
     }
@@ -182,7 +183,9 @@ impl Writer {
             &instance.suffix,
         ]);
         if self.charts.put_at(place, &self.id) {
-            self.follow(place, recorded);
+            if known {
+                self.follow(place, recorded);
+            }
             return true;
         }
         if !is_chart_id(&self.id) {
@@ -212,7 +215,12 @@ impl Writer {
                 heatmaps: self.heatmaps,
                 settings: &self.settings,
             };
-            definition.chart(&mut self.out, store, defined, "obsolete");
+            // Those that it still has are revived by the definition that follows.
+            definition.chart(&mut self.out, store, defined, "");
+            let (out, before) = (&mut self.out, &defined.chart);
+            defined
+                .dims
+                .define(store, out, before, "obsolete", |_| true);
             defined.begin_anew(store, recorded, self.tick);
             return;
         }
@@ -296,5 +304,7 @@ fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
 mod properties;
 #[cfg(test)]
 mod settings_tests;
+#[cfg(test)]
+mod store_tests;
 #[cfg(test)]
 mod tests;

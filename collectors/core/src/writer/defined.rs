@@ -84,11 +84,22 @@ impl Charts {
             let ids = all.iter().map(|it| it.id(&self.store).to_owned());
             by_id.extend(ids.enumerate().map(|(at, id)| (id, at)));
         }
-        if self.all.len() < before || self.store.is_untidy() {
-            let old = std::mem::take(&mut self.store);
-            for defined in &mut self.all {
-                defined.dims.move_to(&old, &mut self.store);
-            }
+        if self.all.len() < before {
+            self.put_in_order();
+        }
+    }
+
+    /// Gives back what charts left behind, where that is much.
+    pub(super) fn tidy(&mut self) {
+        if self.store.is_untidy() {
+            self.put_in_order();
+        }
+    }
+
+    fn put_in_order(&mut self) {
+        let old = std::mem::take(&mut self.store);
+        for defined in &mut self.all {
+            defined.dims.move_to(&old, &mut self.store);
         }
     }
 }

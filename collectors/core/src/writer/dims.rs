@@ -273,7 +273,7 @@ impl Dims {
                 (self.id(store, place).to_owned(), raw, slot)
             })
             .collect();
-        store.unused += self.named().len() - kept.len();
+        store.unused += self.named().len();
         self.raw = None;
         self.text.end = self.text.start + self.end_of(store, self.listed as usize) as u32;
         self.slots.end = self.slots.start + self.listed;

@@ -300,10 +300,11 @@ fn a_chart_that_becomes_another_is_defined_anew_and_leaves_nothing_behind() {
     for turn in 0..3000 {
         let dims = [COUNTED, PLAIN][turn % 2];
         let (text, slots) = tick(&made("second", dims));
-        let lines: Vec<_> = text.lines().collect();
-        assert!(lines[0].contains("'obsolete'"), "{text}");
-        assert!(lines[1].starts_with("CHART t.depth "), "{text}");
-        assert!(text.contains("SET 'value' = 1\n"), "{text}");
+        let old = text.find("DIMENSION 'value' 'value'").unwrap();
+        assert!(text[old..].lines().next().unwrap().ends_with("'obsolete'"));
+        let (_, new) = text[old..].split_once("CHART t.depth ").unwrap();
+        assert!(!new.contains("'obsolete'"), "{text}");
+        assert!(new.contains("SET 'value' = 1\n"), "{text}");
         assert!(slots < 1000, "{slots} after {turn}");
     }
 }
