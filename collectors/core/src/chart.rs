@@ -126,17 +126,7 @@ pub struct Chart<Text = &'static str> {
 }
 
 impl<Text: AsRef<str>> Chart<Text> {
-    /// The dimension `id`, if this chart may have it.
-    #[must_use]
-    pub fn dim(&self, id: &str) -> Option<Dim> {
-        self.dims
-            .iter()
-            .find(|dim| dim.id == id)
-            .copied()
-            .or(self.dynamic)
-    }
-
-    /// The same, borrowed.
+    /// The same, its texts borrowed.
     #[must_use]
     pub fn view(&self) -> Chart<&str> {
         Chart {
